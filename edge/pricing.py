@@ -1,0 +1,153 @@
+"""What an item costs, and the guard that keeps every lane at or below every shelf. Pure: is told rows, may-sets and time.
+
+The invariants (P1 to P6) and why each clause is needed: docs/reference/price-guard.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from edge.model import Curve, InForce, ItemId, MayEntry, MayKind, MayState, PriceKind, PriceRow, QuoteLine
+
+_SPECIAL = (PriceKind.PROMO, PriceKind.MARKDOWN)
+
+
+def target(rows: Iterable[PriceRow], now_ms: int, *, member: bool = False) -> PriceRow | None:
+    """The row whose price is asked for at `now_ms`: active override, else promo or markdown, else the latest base.
+
+    `rows` holds the newest `rev` of each price_id. Among equals the latest start wins, ties by price_id. Member rows count
+    only for members, and then only where they are cheaper than what everybody pays.
+    """
+    active = [row for row in rows if not row.cancelled and row.effective_from_ms <= now_ms and not _ended(row, now_ms)]
+    public = _latest(active, (PriceKind.OVERRIDE,)) or _latest(active, _SPECIAL) or _latest(active, (PriceKind.BASE,))
+    if member:
+        own = _latest(active, (PriceKind.MEMBER,))
+        if own is not None and (public is None or public.curve.is_above(own.curve)):
+            return own
+    return public
+
+
+def _ended(row: PriceRow, now_ms: int) -> bool:
+    return row.effective_to_ms is not None and row.effective_to_ms <= now_ms
+
+
+def _latest(rows: Iterable[PriceRow], kinds: tuple[PriceKind, ...]) -> PriceRow | None:
+    return max((row for row in rows if row.kind in kinds), key=lambda row: (row.effective_from_ms, row.price_id), default=None)
+
+
+def next_boundary_ms(rows: Iterable[PriceRow], after_ms: int) -> int | None:
+    """The first instant after `after_ms` at which `target` may change by time alone."""
+    instants = (
+        instant for row in rows if not row.cancelled for instant in (row.effective_from_ms, row.effective_to_ms) if instant is not None
+    )
+    return min((instant for instant in instants if instant > after_ms), default=None)
+
+
+def advance(current: InForce | None, rows: Iterable[PriceRow], now_ms: int, *, clock_trusted: bool) -> InForce | None:
+    """The target to put in force now, or None when what is in force stays.
+
+    Time that went back undoes nothing (`latched_through_ms`). While the clock was never trusted since boot a rise that only
+    the clock asks for does not bind; a cut does (the safe side), and so does what HQ ordered without a start time.
+    """
+    rows = tuple(rows)
+    latched_ms = max(now_ms, current.latched_through_ms) if current else now_ms
+    wanted = target(rows, latched_ms)
+    if wanted is None or (current is not None and _same(wanted, current.row)):
+        return None
+    if current is not None and not clock_trusted and not wanted.immediate and wanted.curve.is_above(current.row.curve):
+        return None
+    return InForce(wanted, latched_ms)
+
+
+def _same(one: PriceRow, other: PriceRow) -> bool:
+    return (one.kind, one.price_id, one.rev) == (other.kind, other.price_id, other.rev)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One reason why a lane may not charge more than `curve`."""
+
+    curve: Curve
+    reason: str  # "shelf_lower" | "dwell" | "unproven"
+    label_id: str
+    attempt_id: int
+
+
+def bounds(item_id: ItemId, entries: Iterable[MayEntry], *, now_ms: int, boot_id: str, store_open: bool) -> Iterator[Bound]:
+    """Every offer that some label may be showing for the item, or showed within the dwell.
+
+    Keyed by what labels may show, never by assignment: a moved, dead or retired label counts until its picture is proven gone.
+    No time-out ends an OPEN or PROVEN entry. A GONE entry bounds while the store is open, for its dwell in `now_ms` of the
+    same boot; another boot counts as if it had just begun.
+    """
+    for entry in entries:
+        if entry.state is MayState.GONE:
+            elapsed_ms = now_ms - entry.gone_ms if entry.gone_boot_id == boot_id else 0
+            if not store_open or elapsed_ms >= entry.dwell_ms:
+                continue
+            reason = "dwell"
+        elif entry.kind is MayKind.UNKNOWN:
+            reason = "unproven"
+        else:
+            reason = "shelf_lower"
+        for offer in entry.offers:
+            if offer.item_id == item_id:
+                yield Bound(offer.curve, reason, entry.label_id, entry.attempt_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a quantity costs at the lane: never above the target nor any bound. `held_by` is the bound that held it down."""
+
+    total_minor: int
+    target_total_minor: int
+    curve: Curve
+    held_by: Bound | None
+
+    @property
+    def guard(self) -> str | None:
+        return self.held_by.reason if self.held_by else None
+
+
+def charge(quantity: int, targets: Iterable[Curve], item_bounds: Iterable[Bound]) -> Charge:
+    """min over the target(s) and every bound of the cost of `quantity`.
+
+    `targets` is the price in force and, where the clock already asks for another row, that one too: a cut binds at once, a
+    rise only when it was put in force. Raises ValueError when there is no target: an item without a price is not sold.
+    """
+    target_total_minor, curve = min(((each.cost_minor(quantity), each) for each in targets), key=lambda pair: pair[0])
+    total_minor, held_by = target_total_minor, None
+    for bound in item_bounds:
+        cost_minor = bound.curve.cost_minor(quantity)
+        if cost_minor < total_minor:
+            total_minor, curve, held_by = cost_minor, bound.curve, bound
+    return Charge(total_minor, target_total_minor, curve, held_by)
+
+
+def share_bundle(charges: Mapping[str, tuple[int, int]], bundle_total_minor: int) -> dict[str, int]:
+    """Spread a cheaper group total over its lines {line: (quantity, total)} by quantity; no line gets dearer, sum is exact."""
+    quantity = sum(each[0] for each in charges.values())
+    shares = {line: min(total, bundle_total_minor * count // quantity) for line, (count, total) in charges.items()}
+    rest_minor = bundle_total_minor - sum(shares.values())
+    for line, (_, total) in charges.items():
+        step = min(rest_minor, total - shares[line])
+        shares[line] += step
+        rest_minor -= step
+    return shares
+
+
+def lease_above(offers: Iterable[tuple[ItemId, Curve]], leased: Callable[[ItemId], Iterable[QuoteLine]]) -> QuoteLine | None:
+    """A live quoted line that costs more than a picture about to be sent would promise, or None. Such a picture waits."""
+    for item_id, curve in offers:
+        for line in leased(item_id):
+            if line.total_minor > curve.cost_minor(line.quantity):
+                return line
+    return None
+
+
+def is_anomalous(new: Curve, old: Curve, *, factor: int, drop_percent: int) -> bool:
+    """Whether a change looks like a typing error: dearer than `factor` times, or cheaper by more than `drop_percent`."""
+    quantity = old.points[0][0]
+    before, after = old.cost_minor(quantity), new.cost_minor(quantity)
+    return after > before * factor or after * 100 < before * (100 - drop_percent)

@@ -1,0 +1,189 @@
+"""One file, one writer thread, group commit: every transaction is durable before its caller hears of it.
+
+WAL with synchronous=FULL through apsw (docs/adr/0002-sqlite.md). Transactions that wait together share one COMMIT, each in its
+own savepoint. Deltas reach the event loop in commit order, before the callers' futures resolve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from edge.store.rows import Db
+from edge.view import Delta
+
+SCHEMA_VERSION = 1
+GROUP_MAX = 64  # transactions per COMMIT: bounds what one slow disk write delays
+QUEUE_MAX = 4096  # waiting transactions; a full queue means that the disk is gone
+BUSY_TIMEOUT_MS = 5_000  # only a backup tool could hold the file
+SQLITE_FLOOR = (3, 51, 3)  # older WAL code can corrupt a file that two connections reset (fixed in 3.51.3)
+
+T = TypeVar("T")
+Transaction = Callable[[Db], tuple[T, Delta]]
+
+
+class StoreError(Exception):
+    """The file cannot be trusted to hold what was written. The daemon ends; systemd starts it again on a checked file."""
+
+
+class StoreFull(StoreError):
+    """No room on the disk. Nothing was lost: what did not commit was not acknowledged."""
+
+
+class Refused(Exception):
+    """What was asked cannot be done, for a reason that a person or a peer can act on. Nothing was changed."""
+
+
+@dataclass(slots=True)
+class _Job:
+    transaction: Transaction[Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    delta: Delta | None = None
+    error: BaseException | None = None
+
+
+def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
+    """Open the store's file with the durability settings that every connection shares. Raises StoreError."""
+    if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) < SQLITE_FLOOR:
+        raise StoreError(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or later is needed (WAL-reset bug)")
+    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        db = apsw.Connection(str(path), flags=flags)
+        db.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if not readonly:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA foreign_keys=ON")
+        return db
+    except apsw.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def check(path: Path) -> int:
+    """The file's schema version after an integrity check; 0 for a file that does not exist. Raises StoreError when damaged."""
+    if not path.exists():
+        return 0
+    db = connect(path)
+    try:
+        verdict = db.execute("PRAGMA quick_check(1)").get
+        if verdict != "ok":
+            raise StoreError(f"{path}: damaged: {verdict}")
+        version = db.execute("PRAGMA user_version").get
+        assert isinstance(version, int)
+        return version
+    except apsw.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
+class Writer:
+    """The one thread that changes the file. `run` may be called from the event loop's thread only."""
+
+    def __init__(self, path: Path, apply: Callable[[Delta], None], on_fatal: Callable[[StoreError], None]) -> None:
+        self._path = path
+        self._apply = apply
+        self._on_fatal = on_fatal
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_MAX)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self.groups = 0
+        self.transactions = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        """Run one transaction, committed when this returns. An exception of its own rolls back only it."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        try:
+            self._jobs.put_nowait(_Job(transaction, future))
+        except queue.Full:
+            raise StoreError(f"{QUEUE_MAX} transactions wait: the disk does not keep up") from None
+        return await asyncio.shield(future)
+
+    def depth(self) -> int:
+        return self._jobs.qsize()
+
+    def stop(self) -> None:
+        """Let waiting transactions commit, then end the thread."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        db = connect(self._path)
+        stopping = False
+        while not stopping:
+            job = self._jobs.get()
+            if job is None:
+                break
+            group = [job]
+            while len(group) < GROUP_MAX:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stopping = True
+                    break
+                group.append(more)
+            error = _commit(db, group)
+            self.groups += 1
+            self.transactions += len(group)
+            self._loop.call_soon_threadsafe(self._finish, group, error)
+            if error is not None:
+                break  # after a failed sync the connection's state is not to be trusted: never retry on it
+        db.close()
+
+    def _finish(self, group: list[_Job], error: StoreError | None) -> None:
+        for job in group:
+            if error is None and job.delta is not None:
+                self._apply(job.delta)
+        for job in group:
+            if job.future.done():
+                continue
+            problem = error or job.error
+            if problem is None:
+                job.future.set_result(job.result)
+            else:
+                job.future.set_exception(problem)
+                job.future.exception()  # a caller that was cancelled must not turn it into noise
+        if error is not None:
+            self._on_fatal(error)
+
+
+def _commit(db: apsw.Connection, group: list[_Job]) -> StoreError | None:
+    """Run a group under one COMMIT. Returns the error that makes the file's state doubtful, else None."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for job in group:
+            db.execute("SAVEPOINT job")
+            try:
+                job.result, job.delta = job.transaction(db)
+            except (Refused, ValueError, LookupError, TypeError, apsw.ConstraintError) as error:
+                job.error = error  # this transaction's own trouble: its caller's boundary decides what it means
+                db.execute("ROLLBACK TO job")
+            db.execute("RELEASE job")
+        db.execute("COMMIT")
+    except apsw.FullError as error:
+        return _failed(db, StoreFull(f"no room for the store's file: {error}"))
+    except apsw.Error as error:
+        return _failed(db, StoreError(f"writing the store's file failed: {error}"))
+    return None
+
+
+def _failed(db: apsw.Connection, error: StoreError) -> StoreError:
+    if not db.get_autocommit():
+        with contextlib.suppress(apsw.Error):  # the connection is closed next; the file rolls back when it is opened again
+            db.execute("ROLLBACK")
+    return error

@@ -1,0 +1,122 @@
+"""What only ever grows: the event chain to HQ, the audit chain, and the store's own identity."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from edge.store.rows import Db, Stamp, json_text
+from protocols.hq import uuid7
+from protocols.hq_events import Event, EventKind, make_event
+
+GENESIS = "0" * 64
+
+
+def rfc3339(wall_ms: int) -> str:
+    """UTC with milliseconds, e.g. 2026-11-21T19:26:00.000Z."""
+    return datetime.fromtimestamp(wall_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{wall_ms % 1000:03d}Z"
+
+
+def get_meta(db: Db, key: str) -> str | None:
+    value = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+    return None if value is None else str(value)
+
+
+def set_meta(db: Db, key: str, value: str) -> None:
+    db.execute("INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value))
+
+
+def make_id(stamp: Stamp, salt: str) -> str:
+    """A UUIDv7 that is new for this transaction and `salt`."""
+    return uuid7(stamp.wall_ms, hashlib.sha256(stamp.entropy + salt.encode()).digest()[:10])
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """Where the upward chain stands. `acked_through` is HQ's own word; `last_hash` belongs to `last_seq`."""
+
+    incarnation: str
+    acked_through: int
+    last_seq: int
+    last_hash: str
+
+
+def begin_incarnation(db: Db, incarnation: str) -> None:
+    """Start a new upward log: at creation of the file and at every restore. Un-acked events of the old one travel again."""
+    pending = db.execute("SELECT kind, event_id, time, data FROM outbox ORDER BY seq").fetchall()
+    db.execute("DELETE FROM outbox")
+    for key, value in (("incarnation", incarnation), ("up_seq", "0"), ("up_hash", GENESIS), ("acked_through", "0")):
+        set_meta(db, key, value)
+    for kind, event_id, time, data in pending:
+        _append(db, EventKind(kind), event_id, time, data)
+
+
+def outbox_state(db: Db) -> OutboxState:
+    values = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('incarnation', 'up_seq', 'up_hash', 'acked_through')").fetchall())
+    return OutboxState(str(values["incarnation"]), int(values["acked_through"]), int(values["up_seq"]), str(values["up_hash"]))
+
+
+def emit(db: Db, stamp: Stamp, kind: EventKind, data: object, *, salt: str) -> int:
+    """Append an event to the chain in the caller's transaction; returns its sequence number."""
+    return _append(db, kind, make_id(stamp, salt), rfc3339(stamp.wall_ms), json_text(data))
+
+
+def _append(db: Db, kind: EventKind, event_id: str, time: str, data: str) -> int:
+    state = outbox_state(db)
+    event = make_event(state.incarnation, state.last_seq + 1, kind, event_id, time, data, state.last_hash)
+    db.execute(
+        "INSERT INTO outbox(seq, kind, event_id, time, data, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (event.seq, str(event.kind), event.id, event.time, event.data, event.prev_hash, event.hash),
+    )
+    set_meta(db, "up_seq", str(event.seq))
+    set_meta(db, "up_hash", event.hash)
+    return event.seq
+
+
+def outbox_after(db: Db, after_seq: int, limit: int) -> list[Event]:
+    """Committed events that HQ has not acknowledged, in sequence order."""
+    rows = db.execute(
+        "SELECT seq, kind, event_id, time, data, prev_hash, hash FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
+    )
+    return [Event(seq, EventKind(kind), event_id, time, data, prev, digest) for seq, kind, event_id, time, data, prev, digest in rows]
+
+
+def acknowledge(db: Db, incarnation: str, seq_through: int, last_hash: str) -> bool:
+    """Drop what HQ has. False, and nothing dropped, when HQ's word is about another incarnation or another history."""
+    state = outbox_state(db)
+    if incarnation != state.incarnation or seq_through > state.last_seq:
+        return False
+    if seq_through <= state.acked_through:
+        return True
+    known = db.execute("SELECT hash FROM outbox WHERE seq = ?", (seq_through,)).get
+    if known != last_hash:
+        return False
+    db.execute("DELETE FROM outbox WHERE seq <= ?", (seq_through,))
+    set_meta(db, "acked_through", str(seq_through))
+    return True
+
+
+def record(db: Db, stamp: Stamp, actor: str, what: str, detail: object) -> None:
+    """Append to the audit chain: who did what, with the hash of the entry before."""
+    previous = db.execute("SELECT hash FROM audit ORDER BY entry_id DESC LIMIT 1").get
+    prev_hash = GENESIS if previous is None else str(previous)
+    text = json_text(detail)
+    digest = hashlib.sha256("\n".join((prev_hash, str(stamp.wall_ms), actor, what, text)).encode()).hexdigest()
+    db.execute(
+        "INSERT INTO audit(wall_ms, actor, what, detail, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?)",
+        (stamp.wall_ms, actor, what, text, prev_hash, digest),
+    )
+
+
+def verify_audit(db: Db) -> int:
+    """The number of audit entries, every link computed again. Raises ValueError naming the first broken one."""
+    prev_hash, count = GENESIS, 0
+    for entry_id, wall_ms, actor, what, detail, prev, digest in db.execute(
+        "SELECT entry_id, wall_ms, actor, what, detail, prev_hash, hash FROM audit ORDER BY entry_id"
+    ):
+        text = "\n".join((prev_hash, str(wall_ms), actor, what, detail))
+        if prev != prev_hash or hashlib.sha256(text.encode()).hexdigest() != digest:
+            raise ValueError(f"audit entry {entry_id} is not chained to the one before")
+        prev_hash, count = digest, count + 1
+    return count

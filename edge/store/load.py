@@ -1,0 +1,65 @@
+"""The view as committed: one Delta read from the whole file at start."""
+
+from __future__ import annotations
+
+from edge.model import InForce, ItemId, Offer, PriceRow
+from edge.store import rows as codec
+from edge.store.rows import Db
+from edge.view import Delta
+
+
+def load(db: Db) -> Delta:
+    """Everything that lanes read and the planner compares."""
+    delta = Delta()
+    for row in db.execute(f"SELECT {codec.ITEM_COLUMNS} FROM item"):  # noqa: S608 - constants only, here and below
+        item = codec.item_of(row)
+        delta.items[item.item_id] = item
+    for gtin14, item_id, pack_quantity in db.execute("SELECT gtin14, item_id, pack_quantity FROM barcode"):
+        delta.barcodes[gtin14] = (ItemId(item_id), pack_quantity)
+    newest: dict[ItemId, dict[str, PriceRow]] = {}
+    for row in db.execute(f"SELECT {codec.PRICE_COLUMNS} FROM price_row ORDER BY rev"):  # noqa: S608
+        price = codec.price_row_of(row)
+        newest.setdefault(price.item_id, {})[price.price_id] = price
+    delta.rows = {item_id: tuple(rows.values()) for item_id, rows in newest.items()}
+    for *row, latched_ms in db.execute(
+        f"SELECT {codec.PRICE_COLUMNS}, latched_through_ms FROM in_force JOIN price_row USING (row_id, item_id)"  # noqa: S608
+    ):
+        price = codec.price_row_of(tuple(row))
+        delta.in_force[price.item_id] = InForce(price, latched_ms)
+    delta.stock = {ItemId(item_id): on_hand for item_id, on_hand in db.execute("SELECT item_id, on_hand FROM stock")}
+    _load_shelf(db, delta)
+    for row in db.execute(
+        "SELECT quote_id, lane_id, basket_id, body, total_minor, revision, boot_id, made_ms, valid_ms FROM quote WHERE state = 'live'"
+    ):
+        quote = codec.quote_of(row)
+        delta.quotes[quote.quote_id] = quote
+    delta.waiting = {ItemId(each): True for (each,) in db.execute("SELECT DISTINCT item_id FROM confirm_wait")}
+    generation = db.execute("SELECT snapshot_id FROM snapshot WHERE state = 'live'").get
+    delta.generation = str(generation) if generation is not None else _file_generation(db)
+    return delta
+
+
+def _file_generation(db: Db) -> str:
+    value = db.execute("SELECT value FROM meta WHERE key = 'file_generation'").get
+    return "" if value is None else str(value)
+
+
+def _load_shelf(db: Db, delta: Delta) -> None:
+    bound: dict[str, list[ItemId]] = {}
+    for label_id, item_id in db.execute("SELECT label_id, item_id FROM ever_bound"):
+        bound.setdefault(label_id, []).append(ItemId(item_id))
+    for row in db.execute(f"SELECT {codec.LABEL_COLUMNS} FROM label"):  # noqa: S608
+        delta.labels[row[0]] = codec.label_of(row, bound.get(row[0], ()))
+    for row in db.execute(f"SELECT {codec.BINDING_COLUMNS} FROM binding"):  # noqa: S608
+        delta.bindings[row[0]] = codec.binding_of(row)
+    offers: dict[int, list[Offer]] = {}
+    for attempt_id, *row in db.execute(
+        "SELECT attempt_id, page, audience, item_id, curve, o.row_id FROM attempt_offer AS o JOIN attempt AS a USING (attempt_id) "
+        "WHERE a.state IN ('open', 'proven', 'gone') ORDER BY o.rowid"
+    ):
+        offers.setdefault(attempt_id, []).append(codec.offer_of(tuple(row)))
+    for row in db.execute(
+        f"SELECT {codec.MAY_COLUMNS} FROM attempt WHERE state IN ('open', 'proven', 'gone') ORDER BY attempt_id"  # noqa: S608
+    ):
+        entry = codec.may_entry_of(row, tuple(offers.get(row[0], ())))
+        delta.may[entry.label_id, entry.attempt_id] = entry

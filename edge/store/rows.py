@@ -1,0 +1,196 @@
+"""Rows to types and back: one layout, one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from edge.model import (
+    AttemptId,
+    Binding,
+    Curve,
+    InForce,
+    Item,
+    ItemId,
+    LabelState,
+    MayEntry,
+    MayKind,
+    MayState,
+    Offer,
+    Place,
+    PriceKind,
+    PriceRow,
+    Quote,
+    QuoteLine,
+)
+
+ITEM_COLUMNS = (
+    "item_id, name, short_name, brand, sold_by, net_content, net_unit, drained_weight, unit_price_base, tax_class, deposit_minor, "
+    "age_limit, origin, category, rating_tenths, rating_count, attributes, removed"
+)
+PRICE_COLUMNS = "row_id, item_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, immediate, cancelled"
+LABEL_COLUMNS = "label_id, kind, panel, codecs, slot_bytes, firmware, battery_mv, rssi_dbm, last_radio, last_seen_wall_ms, retired"
+BINDING_COLUMNS = "label_id, items, template, aisle, bay, shelf, slot, binding_rev"
+MAY_COLUMNS = "attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms"
+
+_curve_decoder = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+_texts_decoder = msgspec.json.Decoder(tuple[str, ...])
+_attributes_decoder = msgspec.json.Decoder(dict[str, str])
+
+
+class Db(Protocol):
+    """What transactions use of an `apsw.Connection`. Rows are tuples in the order of the columns named."""
+
+    def execute(self, sql: str, args: Any = ..., /) -> Any: ...
+
+    def last_insert_rowid(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The instant and the identity a transaction is told: no transaction asks for time or randomness itself."""
+
+    wall_ms: int
+    now_ms: int
+    boot_id: str
+    clock_trusted: bool
+    entropy: bytes  # 16 random bytes: ids made in this transaction derive from it
+
+
+def json_text(value: object) -> str:
+    """Compact JSON of builtins and structs, keys in the order given."""
+    return msgspec.json.encode(value).decode()
+
+
+def curve_text(curve: Curve) -> str:
+    return json_text(curve.points)
+
+
+def curve_of(text: str) -> Curve:
+    return Curve(_curve_decoder.decode(text))
+
+
+def item_values(item: Item) -> tuple[Any, ...]:
+    return (
+        item.item_id,
+        item.name,
+        item.short_name,
+        item.brand,
+        item.sold_by,
+        item.net_content,
+        item.net_unit,
+        item.drained_weight,
+        item.unit_price_base,
+        item.tax_class,
+        item.deposit_minor,
+        item.age_limit,
+        item.origin,
+        item.category,
+        item.rating_tenths,
+        item.rating_count,
+        json_text(dict(item.attributes)),
+        int(item.removed),
+    )
+
+
+def item_of(row: tuple[Any, ...]) -> Item:
+    attributes = tuple(_attributes_decoder.decode(row[16]).items())
+    values: Any = (*row[:16], attributes, bool(row[17]))
+    return Item(*values)
+
+
+def price_row_of(row: tuple[Any, ...]) -> PriceRow:
+    row_id, item_id, kind, price_id, rev, from_ms, to_ms, curve, immediate, cancelled = row
+    return PriceRow(
+        row_id, ItemId(item_id), PriceKind(kind), price_id, rev, from_ms, to_ms, curve_of(curve), bool(immediate), bool(cancelled)
+    )
+
+
+def label_of(row: tuple[Any, ...], ever_bound: Iterable[ItemId]) -> LabelState:
+    values: Any = (*row[:3], _texts_decoder.decode(row[3]), *row[4:], set(ever_bound))
+    return LabelState(*values)
+
+
+def binding_of(row: tuple[Any, ...]) -> Binding:
+    label_id, items, template, aisle, bay, shelf, slot, rev = row
+    return Binding(label_id, tuple(ItemId(each) for each in _texts_decoder.decode(items)), template, Place(aisle, bay, shelf, slot), rev)
+
+
+def may_entry_of(row: tuple[Any, ...], offers: tuple[Offer, ...]) -> MayEntry:
+    attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms = row
+    return MayEntry(
+        AttemptId(attempt_id), label_id, MayKind(kind), MayState(state), content_hash, offers, grade, gone_boot_id, gone_ms, dwell_ms
+    )
+
+
+def offer_of(row: tuple[Any, ...]) -> Offer:
+    page, audience, item_id, curve, row_id = row
+    return Offer(ItemId(item_id), curve_of(curve), page, audience, row_id)
+
+
+def read_may(db: Db, attempt_id: int) -> MayEntry | None:
+    """The may-set entry as committed, or None when the attempt no longer bounds anything."""
+    row = db.execute(
+        f"SELECT {MAY_COLUMNS} FROM attempt WHERE attempt_id = ? AND state IN ('open', 'proven', 'gone')",  # noqa: S608 - constant
+        (attempt_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    found = db.execute(
+        "SELECT page, audience, item_id, curve, row_id FROM attempt_offer WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
+    )
+    return may_entry_of(row, tuple(offer_of(each) for each in found))
+
+
+def read_rows(db: Db, item_id: str) -> tuple[PriceRow, ...]:
+    """The newest rev of each price_id of an item."""
+    found = db.execute(
+        f"SELECT {PRICE_COLUMNS} FROM price_row AS p WHERE item_id = ? AND NOT EXISTS (SELECT 1 FROM price_row AS n "  # noqa: S608
+        "WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY row_id",
+        (item_id,),
+    )
+    return tuple(price_row_of(each) for each in found)
+
+
+def read_in_force(db: Db, item_id: str) -> InForce | None:
+    row = db.execute(
+        f"SELECT {PRICE_COLUMNS}, latched_through_ms FROM in_force JOIN price_row USING (row_id, item_id) WHERE item_id = ?",  # noqa: S608
+        (item_id,),
+    ).fetchone()
+    return None if row is None else InForce(price_row_of(row[:-1]), row[-1])
+
+
+def quote_text(quote: Quote) -> str:
+    """The lines of a quote as stored."""
+    return json_text([[*_line_values(line)] for line in quote.lines])
+
+
+def _line_values(line: QuoteLine) -> tuple[Any, ...]:
+    return (
+        line.line_id,
+        line.item_id,
+        line.code,
+        line.name,
+        line.quantity,
+        line.unit,
+        line.total_minor,
+        line.target_total_minor,
+        line.curve.points,
+        line.guard,
+    )
+
+
+def quote_of(row: tuple[Any, ...]) -> Quote:
+    """From (quote_id, lane_id, basket_id, body, total_minor, revision, boot_id, made_ms, valid_ms)."""
+    quote_id, lane_id, basket_id, body, total_minor, revision, boot_id, made_ms, valid_ms = row
+    lines = tuple(_line_of(each) for each in msgspec.json.decode(body))
+    return Quote(quote_id, lane_id, basket_id, lines, total_minor, revision, boot_id, made_ms, valid_ms)
+
+
+def _line_of(values: list[Any]) -> QuoteLine:
+    *head, points, guard = values
+    fields: Any = (*head, Curve(tuple((quantity, total) for quantity, total in points)), guard)
+    return QuoteLine(*fields)

@@ -1,0 +1,380 @@
+"""The store as the daemon uses it: opens the file, keeps the view, runs the transactions. Implements `edge.hq.SyncStore`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from drivers.base import Clock, LabelSeen
+from edge import __version__
+from edge.hq_ports import Missing, OutboxState, Outcome, ReceiveResult, StateSummary
+from edge.model import AttemptId, Binding, ItemId, MayState, Place, Quote
+from edge.store import catalogue, inbox, journal, shelf, till
+from edge.store.db import SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
+from edge.store.load import load
+from edge.store.rows import Db, Stamp
+from edge.view import Delta, View
+from protocols import hq
+from protocols.hq_enrol import Enrolment, parse_enrolment
+from protocols.hq_events import Event, EventKind
+
+T = TypeVar("T")
+
+ATTEMPT_NUMBER_MODULUS = 1 << 32  # the reserved pixels hold 32 bits
+
+
+class Store:
+    """One open store. Build it with `open_store`; `close` it to let waiting transactions commit."""
+
+    def __init__(
+        self, path: Path, clock: Clock, entropy: Callable[[int], bytes], context: inbox.Context, on_fatal: Callable[[StoreError], None]
+    ) -> None:
+        self.view = View()
+        self.outbox_grew = asyncio.Event()
+        self.on_change: Callable[[], None] = _nothing  # called after each committed change of the view
+        self.context = context
+        self._clock = clock
+        self._entropy = entropy
+        self._reader = connect(path, readonly=True)
+        self._writer = Writer(path, self._apply, on_fatal)
+        self.view.apply(load(self._reader))
+        self.view.take_changes()
+        self._next_attempt = self._max_attempt() + 1
+        self._enrolment: Enrolment | None = self._read_enrolment()
+        self._incarnation_salt = int(self._meta("incarnation")[:8], 16)
+        self._writer.start()
+
+    def _max_attempt(self) -> int:
+        known = self._reader.execute(
+            "SELECT max(m) FROM (SELECT max(attempt_id) AS m FROM attempt UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'attempt')"
+        ).get
+        return known if isinstance(known, int) else 0
+
+    def _meta(self, key: str) -> str:
+        return journal.get_meta(self._reader, key) or ""
+
+    def _apply(self, delta: Delta) -> None:
+        self.view.apply(delta)
+        if delta.outbox_grew:
+            self.outbox_grew.set()
+        self.on_change()
+
+    def stamp(self) -> Stamp:
+        """Now, with fresh randomness."""
+        clock = self._clock
+        return Stamp(clock.wall_ms(), clock.now_ms(), clock.boot_id, clock.wall_trusted(), self._entropy(16))
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        """Run one transaction of this package; it is committed, and the view holds it, when this returns."""
+        return await self._writer.run(transaction)
+
+    def writer_depth(self) -> int:
+        return self._writer.depth()
+
+    def close(self) -> None:
+        self._writer.stop()
+        self._reader.close()
+
+    # -- edge.hq.SyncStore ---------------------------------------------------------------------------------------------
+
+    def enrolment(self) -> Enrolment | None:
+        return self._enrolment
+
+    def _read_enrolment(self) -> Enrolment | None:
+        text = self._meta("enrolment")
+        return parse_enrolment(text.encode()) if text else None
+
+    async def enrol(self, text: bytes, actor: str) -> None:
+        """Install who HQ is. Raises BadEnrolment; Refused for another store id than the one this file already belongs to."""
+        enrolment = parse_enrolment(text)
+        stamp = self.stamp()
+        current = self._enrolment
+        if current is not None and current.store != enrolment.store:
+            raise Refused(f"this store is enrolled as {current.store}; {enrolment.store} needs a file of its own")
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            journal.set_meta(db, "enrolment", text.decode())
+            journal.record(db, stamp, actor, "enrolled", {"store": enrolment.store, "hq": enrolment.hq_incarnation})
+            return None, Delta()
+
+        await self.run(transaction)
+        self._enrolment = enrolment
+
+    def cursors(self) -> dict[str, hq.StreamCursor]:
+        return inbox.cursors(self._reader)
+
+    async def receive(self, message: hq.Message) -> ReceiveResult:
+        stamp = self.stamp()
+        try:
+            decision = await self.run(lambda db: inbox.receive(db, stamp, message, self.context))
+        except (ValueError, LookupError, TypeError, apsw.ConstraintError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            await self.run(lambda db: inbox.reject(db, stamp, message, reason))
+            return ReceiveResult(Outcome.REJECTED, detail=reason)
+        outcome = _OUTCOMES[type(decision)]
+        if isinstance(decision, hq.InOrder):
+            outcome, detail = self._placed(message)
+        else:
+            detail = ""
+        missing, ask_now = self._missing(str(message.stream))
+        if isinstance(decision, hq.Gap) and not decision.hold:
+            ask_now = True
+            missing = missing or Missing(str(message.stream), message.incarnation, decision.missing_from, None)
+        return ReceiveResult(outcome, missing, ask_now, detail)
+
+    def _placed(self, message: hq.Message) -> tuple[Outcome, str]:
+        row = self._reader.execute(
+            "SELECT state, reason FROM inbox WHERE incarnation = ? AND stream = ? AND seq = ?",
+            (message.incarnation, str(message.stream), message.seq),
+        ).fetchone()
+        state, reason = row if row else ("applied", "")
+        return (Outcome.REJECTED if state == "rejected" else Outcome.APPLIED), str(reason)
+
+    def _missing(self, stream: str) -> tuple[Missing | None, bool]:
+        gap = inbox.open_gap(self._reader, stream)
+        if gap is None:
+            return None, False
+        incarnation, first, last, held = gap
+        return Missing(stream, incarnation, first, last), held >= hq.HELD_ROWS_MAX
+
+    def outbox(self, after_seq: int, limit: int) -> list[Event]:
+        return journal.outbox_after(self._reader, after_seq, limit)
+
+    def outbox_state(self) -> OutboxState:
+        state = journal.outbox_state(self._reader)
+        return OutboxState(state.incarnation, state.acked_through + 1, state.last_seq, state.last_hash)
+
+    async def hq_ack(self, incarnation: str, seq_through: int, last_hash: str) -> bool:
+        return await self.run(lambda db: (journal.acknowledge(db, incarnation, seq_through, last_hash), Delta()))
+
+    def state_summary(self) -> StateSummary:
+        proven = sum(1 for label in self.view.labels if self.is_proven(label))
+        return StateSummary(__version__, self.view.generation or None, len(self.view.labels), proven)
+
+    def is_proven(self, label_id: str) -> bool:
+        """Whether exactly one picture may be on the label, and it is proven."""
+        may = [entry for entry in self.view.may_of_label(label_id).values() if entry.state is not MayState.GONE]
+        return len(may) == 1 and may[0].state is MayState.PROVEN
+
+    async def note_alert(self, kind: str, detail: str) -> None:
+        stamp = self.stamp()
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            journal.record(db, stamp, "store", f"alert.{kind}", {"detail": detail})
+            journal.emit(db, stamp, EventKind.ALERT, {"kind": kind, "detail": detail}, salt=f"alert {kind}")
+            return None, Delta(outbox_grew=True)
+
+        await self.run(transaction)
+
+    # -- catalogue -----------------------------------------------------------------------------------------------------
+
+    async def put_in_force(self, item_ids: Iterable[ItemId]) -> None:
+        """Compare these items' targets with the clock and put in force what is due."""
+        stamp = self.stamp()
+        wanted = list(item_ids)
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            delta = Delta()
+            for item_id in wanted:
+                catalogue.put_in_force(db, stamp, item_id, delta)
+            return None, delta
+
+        await self.run(transaction)
+
+    async def settle(self, item_id: ItemId, row_id: int, labels: int) -> None:
+        """Tell HQ that the shelf shows what is in force for the item."""
+        stamp = self.stamp()
+        await self.run(lambda db: inbox.settle(db, stamp, item_id, row_id, labels))
+
+    def held_prices(self) -> list[tuple[str, str, str, int, str, str]]:
+        """(hold id, item, price id, rev, reason, persons as JSON) of the changes that wait for people."""
+        reader: Db = self._reader
+        found: list[tuple[str, str, str, int, str, str]] = reader.execute(
+            "SELECT hold_id, item_id, price_id, rev, reason, persons FROM price_hold WHERE state = 'held' ORDER BY held_wall_ms, hold_id"
+        ).fetchall()
+        return found
+
+    async def release_hold(self, hold_id: str, person: str) -> bool:
+        stamp = self.stamp()
+
+        def transaction(db: Db) -> tuple[bool, Delta]:
+            delta = Delta()
+            return catalogue.release_hold(db, stamp, hold_id, person, delta), delta
+
+        return await self.run(transaction)
+
+    async def discard_hold(self, hold_id: str, person: str) -> None:
+        stamp = self.stamp()
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            catalogue.discard_hold(db, stamp, hold_id, person)
+            return None, Delta()
+
+        await self.run(transaction)
+
+    # -- shelf ---------------------------------------------------------------------------------------------------------
+
+    def new_attempt_id(self) -> AttemptId:
+        """A number never given before in this file."""
+        attempt_id, self._next_attempt = self._next_attempt, self._next_attempt + 1
+        return AttemptId(attempt_id)
+
+    def attempt_number(self, attempt_id: int) -> int:
+        """What the reserved pixels hold: shifted by the incarnation, so that a restored file does not repeat a picture."""
+        return (attempt_id + self._incarnation_salt) % ATTEMPT_NUMBER_MODULUS
+
+    async def seen(self, check_ins: list[tuple[str, LabelSeen]]) -> None:
+        stamp = self.stamp()
+        await self.run(lambda db: self._with_attempts(shelf.seen(db, stamp, check_ins)))
+
+    async def add_unknown(self, label_id: str, why: str) -> None:
+        stamp = self.stamp()
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            delta = Delta()
+            shelf.add_unknown(db, stamp, label_id, why, delta)
+            return self._with_attempts((None, delta))
+
+        await self.run(transaction)
+
+    def _with_attempts(self, outcome: tuple[T, Delta]) -> tuple[T, Delta]:
+        """Rows of UNKNOWN take attempt ids inside transactions: keep our own numbers above them."""
+        self._next_attempt = max((self._next_attempt, *(attempt_id + 1 for _, attempt_id in outcome[1].may)))
+        return outcome
+
+    async def bind(
+        self, label_id: str, items: tuple[ItemId, ...], template: str, place: Place, *, actor: str, expected_rev: int | None = None
+    ) -> Binding:
+        stamp = self.stamp()
+        kind = self.context.label_kind
+        return await self.run(
+            lambda db: self._with_attempts(
+                shelf.bind(db, stamp, label_id, items, template, place, actor=actor, expected_rev=expected_rev, kind=kind)
+            )
+        )
+
+    async def begin_attempt(self, new: shelf.NewAttempt) -> None:
+        stamp = self.stamp()
+        await self.run(lambda db: shelf.begin_attempt(db, stamp, new))
+
+    async def offer_again(self, attempt_id: int, label_id: str, radio_id: str, lifetime_ms: int) -> None:
+        """The same attempt, whose bytes never reached the label, is offered once more."""
+        stamp = self.stamp()
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            shelf.offer_by_radio(db, stamp, attempt_id, label_id, radio_id, lifetime_ms)
+            return None, Delta()
+
+        await self.run(transaction)
+
+    async def clear_offers(self, label_id: str, radio_id: str, below_attempt_id: int | None) -> None:
+        await self.run(lambda db: shelf.clear_offers(db, label_id, radio_id, below_attempt_id))
+
+    def lingering_radios(self, label_id: str, below_attempt_id: int) -> list[str]:
+        return shelf.lingering_radios(self._reader, self.stamp(), label_id, below_attempt_id)
+
+    async def note_progress(self, attempt_id: int, stage: str) -> None:
+        stamp = self.stamp()
+        await self.run(lambda db: shelf.note_progress(db, stamp, attempt_id, stage))
+
+    async def note_failure(self, attempt_id: int, reason: str, detail: str) -> None:
+        stamp = self.stamp()
+        await self.run(lambda db: shelf.note_failure(db, stamp, attempt_id, reason, detail))
+
+    async def prove(self, label_id: str, attempt_id: int, grade: str, *, accepted: bool, dwell_ms: int) -> bool:
+        stamp = self.stamp()
+        return await self.run(
+            partial(_prove, stamp=stamp, label_id=label_id, attempt_id=attempt_id, grade=grade, accepted=accepted, dwell_ms=dwell_ms)
+        )
+
+    async def end_dwell(self, keys: list[tuple[str, int]]) -> None:
+        stamp = self.stamp()
+        await self.run(lambda db: shelf.end_dwell(db, stamp, keys))
+
+    # -- till ----------------------------------------------------------------------------------------------------------
+
+    async def put_quote(self, quote: Quote, replaced: str | None) -> None:
+        wall_ms = self._clock.wall_ms()
+        await self.run(lambda db: till.put_quote(db, quote, replaced, wall_ms))
+
+    async def lapse_quotes(self, quote_ids: list[str]) -> None:
+        await self.run(lambda db: till.lapse_quotes(db, quote_ids))
+
+    def find_quote(self, quote_id: str) -> tuple[Quote, str] | None:
+        return till.find_quote(self._reader, quote_id)
+
+    def find_sale(self, sale_id: str) -> tuple[str, till.Recorded] | None:
+        return till.find_sale(self._reader, sale_id)
+
+    async def record_sale(self, sale: till.NewSale) -> till.Recorded:
+        stamp = self.stamp()
+        return await self.run(lambda db: till.record_sale(db, stamp, sale))
+
+    def sales_count(self) -> int:
+        count = self._reader.execute("SELECT count(*) FROM sale").get
+        return count if isinstance(count, int) else 0
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+_OUTCOMES: dict[type, Outcome] = {
+    hq.InOrder: Outcome.APPLIED,
+    hq.Duplicate: Outcome.DUPLICATE,
+    hq.Stale: Outcome.STALE,
+    hq.Fork: Outcome.FORK,
+    hq.Gap: Outcome.HELD,
+}
+
+
+def _prove(db: Db, *, stamp: Stamp, label_id: str, attempt_id: int, grade: str, accepted: bool, dwell_ms: int) -> tuple[bool, Delta]:
+    return shelf.prove(db, stamp, label_id, attempt_id, grade, accepted=accepted, dwell_ms=dwell_ms)
+
+
+def prepare(path: Path, clock: Clock, entropy: Callable[[int], bytes]) -> None:
+    """Make the file ready before it is opened: check it, copy it before a migration, migrate, begin its incarnation.
+
+    Must be alone on the file. Raises StoreError for a damaged file or one of a newer program.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    version = check(path)
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{path}: written by a newer shelfd (schema {version}, this one knows {SCHEMA_VERSION})")
+    if version < SCHEMA_VERSION:
+        if version:
+            shutil.copy2(path, path.with_suffix(f".before-schema-{SCHEMA_VERSION}.db"))
+        from edge.store.schema import migrate  # sqlite-utils is needed only now
+
+        migrate(path)
+    db = connect(path)
+    try:
+        stamp = Stamp(clock.wall_ms(), clock.now_ms(), clock.boot_id, clock.wall_trusted(), entropy(16))
+        db.execute("BEGIN IMMEDIATE")
+        if journal.get_meta(db, "incarnation") is None:
+            journal.begin_incarnation(db, hashlib.sha256(b"incarnation" + stamp.entropy).hexdigest()[:32])
+            shelf.unknown_everywhere(db, stamp, "new incarnation", Delta())
+        shelf.after_reboot(db, stamp)
+        db.execute("COMMIT")
+    except apsw.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
+def open_store(
+    path: Path, clock: Clock, entropy: Callable[[int], bytes], context: inbox.Context, on_fatal: Callable[[StoreError], None]
+) -> Store:
+    """Check, migrate and open. Needs a running event loop."""
+    prepare(path, clock, entropy)
+    return Store(path, clock, entropy, context, on_fatal)
+
+
+__all__ = ["Store", "open_store", "prepare"]

@@ -1,0 +1,207 @@
+"""The store in memory: what lanes read and the planner compares. Changed only by the deltas of committed transactions.
+
+One thread (the event loop's) reads and changes it, so a lane's answer never waits for the writer and never sees half a
+transaction.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from edge.model import Binding, InForce, Item, ItemId, LabelState, MayEntry, PriceRow, Quote, QuoteLine
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one committed transaction changed. A value of None removes the key."""
+
+    items: dict[ItemId, Item | None] = field(default_factory=dict)
+    barcodes: dict[str, tuple[ItemId, int] | None] = field(default_factory=dict)
+    rows: dict[ItemId, tuple[PriceRow, ...]] = field(default_factory=dict)
+    in_force: dict[ItemId, InForce] = field(default_factory=dict)
+    stock: dict[ItemId, int] = field(default_factory=dict)
+    labels: dict[str, LabelState] = field(default_factory=dict)
+    bindings: dict[str, Binding | None] = field(default_factory=dict)
+    may: dict[tuple[str, int], MayEntry | None] = field(default_factory=dict)
+    quotes: dict[str, Quote | None] = field(default_factory=dict)
+    waiting: dict[ItemId, bool] = field(default_factory=dict)  # whether a message waits for the item's labels
+    outbox_grew: bool = False
+    generation: str | None = None
+
+    def merge(self, later: Delta) -> None:
+        """Take over what a later part of the same transaction changed."""
+        for name in _TABLES:
+            getattr(self, name).update(getattr(later, name))
+        self.outbox_grew = self.outbox_grew or later.outbox_grew
+        self.generation = self.generation if later.generation is None else later.generation
+
+
+_TABLES = ("items", "barcodes", "rows", "in_force", "stock", "labels", "bindings", "may", "quotes", "waiting")
+
+
+class View:
+    """Read it freely; change it only with `apply`."""
+
+    def __init__(self) -> None:
+        self.items: dict[ItemId, Item] = {}
+        self.barcodes: dict[str, tuple[ItemId, int]] = {}
+        self.codes: dict[ItemId, str] = {}  # the code to print for an item: the one of a single piece, first by number
+        self.rows: dict[ItemId, tuple[PriceRow, ...]] = {}
+        self.in_force: dict[ItemId, InForce] = {}
+        self.stock: dict[ItemId, int] = {}
+        self.labels: dict[str, LabelState] = {}
+        self.bindings: dict[str, Binding] = {}
+        self.quotes: dict[str, Quote] = {}
+        self.waiting: set[ItemId] = set()
+        self.generation = ""  # the catalogue in force: a snapshot id, "file", or "" before the first
+        self.revision = 0  # grows with every change that a lane could see
+        self.changed_items: set[ItemId] = set()  # since the planner last took them
+        self.changed_labels: set[str] = set()
+        self._may_of_label: dict[str, dict[int, MayEntry]] = {}
+        self._may_of_item: dict[ItemId, dict[int, MayEntry]] = {}
+        self._labels_of_item: dict[ItemId, set[str]] = {}
+        self._leases_of_item: dict[ItemId, dict[str, list[QuoteLine]]] = {}
+        self._quotes_of_basket: dict[tuple[str, str], str] = {}
+        self._boundaries: list[tuple[int, ItemId]] = []
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
+
+    def may_of_item(self, item_id: ItemId) -> Iterable[MayEntry]:
+        """Every may-set entry with an offer for the item, on any label."""
+        return self._may_of_item.get(item_id, {}).values()
+
+    def may_of_label(self, label_id: str) -> dict[int, MayEntry]:
+        """The label's may-set by attempt id, oldest first; GONE entries whose dwell runs are among them."""
+        return self._may_of_label.get(label_id, {})
+
+    def may_entries(self) -> Iterator[MayEntry]:
+        for entries in self._may_of_label.values():
+            yield from entries.values()
+
+    def labels_of_item(self, item_id: ItemId) -> frozenset[str]:
+        """Labels bound to the item now."""
+        return frozenset(self._labels_of_item.get(item_id, ()))
+
+    def leased_lines(self, item_id: ItemId) -> Iterator[QuoteLine]:
+        """Lines of live quotes for the item."""
+        for lines in self._leases_of_item.get(item_id, {}).values():
+            yield from lines
+
+    def quote_of_basket(self, lane_id: str, basket_id: str) -> Quote | None:
+        """The lane's live quote for the basket."""
+        quote_id = self._quotes_of_basket.get((lane_id, basket_id))
+        return self.quotes.get(quote_id) if quote_id else None
+
+    def due_items(self, now_ms: int) -> list[ItemId]:
+        """Take the items whose price may change by time alone at or before `now_ms`. They come back by `watch`."""
+        due: list[ItemId] = []
+        while self._boundaries and self._boundaries[0][0] <= now_ms:
+            due.append(heapq.heappop(self._boundaries)[1])
+        return due
+
+    def next_boundary_ms(self) -> int | None:
+        return self._boundaries[0][0] if self._boundaries else None
+
+    def watch(self, item_id: ItemId, instant_ms: int) -> None:
+        """Ask for the item in `due_items` at `instant_ms`. A needless entry is harmless: the price is compared again."""
+        heapq.heappush(self._boundaries, (instant_ms, item_id))
+
+    def lease(self, quote: Quote) -> None:
+        """Count a quote as live before its transaction is committed; the commit's delta puts the same value again."""
+        self._put_quote(quote.quote_id, quote)
+
+    # -- changing --------------------------------------------------------------------------------------------------------
+
+    def apply(self, delta: Delta) -> None:
+        """Take over what a transaction committed."""
+        for item_id, item in delta.items.items():
+            _put(self.items, item_id, item)
+            self.changed_items.add(item_id)
+        for code, owner in delta.barcodes.items():
+            self._put_code(code, owner)
+        for item_id, rows in delta.rows.items():
+            self.rows[item_id] = rows
+            for row in rows:
+                for instant in (row.effective_from_ms, row.effective_to_ms):
+                    current = self.in_force.get(item_id)
+                    if instant is not None and (current is None or instant > current.latched_through_ms):
+                        self.watch(item_id, instant)
+            self.changed_items.add(item_id)
+        for item_id, in_force in delta.in_force.items():
+            self.in_force[item_id] = in_force
+            self.changed_items.add(item_id)
+        self.stock.update(delta.stock)
+        self.labels.update(delta.labels)
+        self.changed_labels.update(delta.labels)
+        for label_id, binding in delta.bindings.items():
+            self._bind(label_id, binding)
+        for (label_id, attempt_id), entry in delta.may.items():
+            self._put_may(label_id, attempt_id, entry)
+        for quote_id, quote in delta.quotes.items():
+            self._put_quote(quote_id, quote)
+        for item_id, waits in delta.waiting.items():
+            (self.waiting.add if waits else self.waiting.discard)(item_id)
+            self.changed_items.add(item_id)
+        if delta.generation is not None:
+            self.generation = delta.generation
+        if delta.items or delta.rows or delta.in_force or delta.may or delta.bindings or delta.generation is not None:
+            self.revision += 1
+
+    def take_changes(self) -> tuple[set[ItemId], set[str]]:
+        """Items and labels changed since the last call."""
+        items, labels = self.changed_items, self.changed_labels
+        self.changed_items, self.changed_labels = set(), set()
+        return items, labels
+
+    def _put_code(self, code: str, owner: tuple[ItemId, int] | None) -> None:
+        old = self.barcodes.get(code)
+        if old is not None and self.codes.get(old[0]) == code:
+            del self.codes[old[0]]
+        _put(self.barcodes, code, owner)
+        if owner is not None and owner[1] == 1 and code <= self.codes.get(owner[0], code):
+            self.codes[owner[0]] = code
+
+    def _bind(self, label_id: str, binding: Binding | None) -> None:
+        old = self.bindings.get(label_id)
+        for item_id in old.items if old else ():
+            self._labels_of_item.get(item_id, set()).discard(label_id)
+        _put(self.bindings, label_id, binding)
+        for item_id in binding.items if binding else ():
+            self._labels_of_item.setdefault(item_id, set()).add(label_id)
+        self.changed_labels.add(label_id)
+
+    def _put_may(self, label_id: str, attempt_id: int, entry: MayEntry | None) -> None:
+        old = self._may_of_label.get(label_id, {}).get(attempt_id)
+        for offer in old.offers if old else ():
+            self._may_of_item.get(offer.item_id, {}).pop(attempt_id, None)
+        entries = self._may_of_label.setdefault(label_id, {})
+        _put(entries, attempt_id, entry)
+        for offer in entry.offers if entry else ():
+            self._may_of_item.setdefault(offer.item_id, {})[attempt_id] = entry  # type: ignore[assignment]
+        self.changed_labels.add(label_id)
+
+    def _put_quote(self, quote_id: str, quote: Quote | None) -> None:
+        old = self.quotes.pop(quote_id, None)
+        if old is not None:
+            for line in old.lines:
+                self._leases_of_item.get(line.item_id, {}).pop(quote_id, None)
+            if self._quotes_of_basket.get((old.lane_id, old.basket_id)) == quote_id:
+                del self._quotes_of_basket[old.lane_id, old.basket_id]
+        if quote is not None:
+            self.quotes[quote_id] = quote
+            for line in quote.lines:
+                self._leases_of_item.setdefault(line.item_id, {}).setdefault(quote_id, []).append(line)
+            self._quotes_of_basket[quote.lane_id, quote.basket_id] = quote_id
+
+
+def _put(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
