@@ -1,0 +1,306 @@
+"""The composition root: builds the daemon from its configuration, starts it in order, ends it in order.
+
+Order: store checked and open, view loaded, sockets listening, READY; radios, HQ, renderer and metrics follow. An error of store,
+lanes or clock ends the process (systemd starts it again); radios, HQ and metrics restart alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import logging
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from drivers.base import Clock
+from drivers.oepl import OeplDriver
+from edge.clock import SystemClock, entropy
+from edge.config import Config, HqMode, PriceSource, RadioConfig
+from edge.control import Control
+from edge.desk import Desk, StoreFacts
+from edge.export import Exporter
+from edge.hq import HqSync
+from edge.labels import LabelService, ShelfRules
+from edge.lane_client import DaemonUnreachable, LaneClient
+from edge.metrics import Metrics, Reading, serve
+from edge.planning import PictureFacts
+from edge.pos import LaneServer, LaneSocket
+from edge.renderer import Renderer
+from edge.rpc import ConnectionLimiter, ListenError, RpcHooks, RpcLimits, RpcServer
+from edge.service import Service
+from edge.store.catalogue import AnomalyLimits
+from edge.store.db import StoreError
+from edge.store.inbox import Context
+from edge.store.store import open_store
+from edge.supervise import keep_running
+from edge.view import Delta
+from protocols.jsonrpc import RpcError
+from protocols.pos import LANE_METHODS
+
+log = logging.getLogger("shelfd")
+
+EXIT_FATAL: Final = 3  # systemd starts the daemon again
+DATABASE_NAME: Final = "shelfd.db"
+LANE_GROUP: Final = "pos"  # who may open the lane sockets, where the group exists
+CONTROL_FRAME_BYTES_MAX: Final = 64 << 20  # a catalogue file of 32 MB as a JSON string
+CONTROL_FRAME_DEADLINE_S: Final = 30.0
+PROOF_OF_LIFE_S: Final = 5.0  # longest a lane's hello and an empty transaction may take
+
+
+def main(config: Config, *, time_scale: float = 1.0, sim_clock: Path | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT. Returns the exit code: 0, or 3 for an error that a restart may heal."""
+    logging.basicConfig(level=str(config.daemon.log_level).upper(), format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("mqtt").setLevel(logging.ERROR)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(config, time_scale, sim_clock))
+
+
+async def _run(config: Config, time_scale: float, sim_clock: Path | None) -> int:
+    try:
+        daemon = Daemon(config, _clock(time_scale, sim_clock))
+    except (StoreError, OSError) as error:
+        log.critical("cannot start: %s", error)
+        return EXIT_FATAL
+    return await daemon.run()
+
+
+def _clock(time_scale: float, sim_clock: Path | None) -> Clock:
+    if sim_clock is not None:
+        from drivers.sim.worldclock import WorldClock  # only in a simulated store
+
+        return WorldClock(sim_clock)
+    return SystemClock(time_scale)
+
+
+class Daemon:
+    """Everything that runs, built and connected. Needs a running event loop."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._service = Service()
+        self._stop = asyncio.Event()
+        self._exit_code = 0
+        self._heard_ms, self._heard_messages = clock.now_ms(), 0
+        self._enrolled = asyncio.Event()
+        self.store = open_store(config.daemon.state_dir / DATABASE_NAME, clock, entropy, _context(config), self._fatal)
+        view = self.store.view
+        facts = PictureFacts(config.store.locale, config.store.currency, config.store.currency_exponent, view.codes)
+        self._renderer = Renderer(config.render.workers, config.daemon.state_dir / "kernels")
+        self._desk = Desk(self.store, clock, _store_facts(config), entropy, self._hq_heard_ms)
+        self._labels = LabelService(self.store, clock, self._renderer, _shelf_rules(config), facts, self._desk.store_open)
+        for radio in config.radios:
+            self._labels.add_radio(_driver(radio, clock, self._labels), str(radio.kind))
+        self._sync = HqSync(self.store, clock, enrolled=self._enrolled, outbox_wake=self.store.outbox_grew) if _has_hq(config) else None
+        self._control = Control(
+            self.store,
+            self._desk,
+            self._labels,
+            self._sync,
+            self._renderer,
+            clock,
+            facts,
+            config.price_source,
+            config.store.id,
+            self._enrolled.set,
+        )
+        self._metrics = Metrics(self._reading)
+        limiter = ConnectionLimiter()
+        hooks = RpcHooks(self._fatal, self._latency, lambda listener, why: log.debug("listener=%s dropped: %s", listener, why))
+        self._lanes = LaneServer(
+            self._desk,
+            [LaneSocket(lane.id, lane.socket, lane.uids, _group_id(LANE_GROUP)) for lane in config.lanes],
+            limiter=limiter,
+            hooks=hooks,
+            clock=time.perf_counter,
+        )
+        self._control_server = RpcServer(
+            "control",
+            config.daemon.control_socket,
+            self._control.session,
+            limiter=limiter,
+            hooks=RpcHooks(self._fatal),
+            clock=time.perf_counter,
+            limits=RpcLimits(frame_bytes=CONTROL_FRAME_BYTES_MAX, frame_deadline_s=CONTROL_FRAME_DEADLINE_S),
+        )
+
+    async def run(self) -> int:
+        """Until a signal or a fatal error. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            await self._lanes.start()
+            await self._control_server.start()
+        except ListenError as error:
+            log.critical("cannot listen: %s", error)
+            self.store.close()
+            return EXIT_FATAL
+        self._service.tell("READY=1", "STATUS=serving lanes")
+        log.info("store=%s ready, %d items, %d labels", self._config.store.id, len(self.store.view.items), len(self.store.view.labels))
+        self._renderer.start()
+        units = [asyncio.create_task(unit, name=name) for name, unit in self._units()]
+        await self._stop.wait()
+        self._service.tell("STOPPING=1")
+        await self._lanes.close()
+        await self._control_server.close()
+        for task in units:
+            task.cancel()
+        await asyncio.gather(*units, return_exceptions=True)
+        self._renderer.stop()
+        self.store.close()
+        return self._exit_code
+
+    def _units(self) -> list[tuple[str, Coroutine[object, object, None]]]:
+        address = self._config.daemon.metrics_listen
+        units: dict[str, Callable[[], Awaitable[None]]] = {
+            "labels": self._labels.run,
+            "watchdog": self._prove_life,
+        }
+        for name, radio in self._labels.radios.items():
+            units[f"radio {name}"] = radio.driver.run
+        if self._sync is not None:
+            units["hq"] = self._sync.run
+        else:
+            units["export"] = Exporter(self.store, self._clock, self._config.hq.export_dir).run
+        if address is not None:
+            units["metrics"] = partial(serve, self._metrics, address.host, address.port)
+        return [(name, keep_running(name, start)) for name, start in units.items()]
+
+    async def _prove_life(self) -> None:
+        """Feed systemd's watchdog only after a lane's hello came through its socket and a transaction through the writer."""
+        every_s = self._service.watchdog_s()
+        if every_s is None:
+            await asyncio.Event().wait()
+            return
+        path = self._config.lanes[0].socket if self._config.lanes else self._config.daemon.control_socket
+        lane_id = self._config.lanes[0].id if self._config.lanes else "control"
+        while True:
+            try:
+                async with asyncio.timeout(PROOF_OF_LIFE_S):
+                    await self.store.run(lambda db: (db.execute("SELECT 1").fetchone(), Delta()))
+                    async with await LaneClient.connect(path, timeout_s=PROOF_OF_LIFE_S) as client:
+                        await client.hello(lane_id, client="watchdog")
+                self._service.tell("WATCHDOG=1")
+            except RpcError:
+                self._service.tell("WATCHDOG=1")  # an answer, if only that the lane is full
+            except (TimeoutError, DaemonUnreachable) as error:
+                log.error("no proof of life: %s", error)
+            await asyncio.sleep(every_s)
+
+    def _hq_heard_ms(self) -> int:
+        """When HQ was last heard, on the store's clock."""
+        messages = self._sync.counters.messages if self._sync is not None else 0
+        if messages != self._heard_messages:
+            self._heard_ms, self._heard_messages = self._clock.now_ms(), messages
+        return self._heard_ms
+
+    def _fatal(self, error: BaseException) -> None:
+        """Store, lanes: nothing to save by going on. Everything acknowledged is on disk."""
+        log.critical("fatal: %s", error, exc_info=error)
+        self._exit_code = EXIT_FATAL
+        self._stop.set()
+
+    def _latency(self, method: str, seconds: float) -> None:
+        self._metrics.observe_latency(method if method in LANE_METHODS else "other", seconds)
+
+    def _reading(self) -> Reading:
+        labels, desk, outbox = self._labels.counters, self._desk.counters, self.store.outbox_state()
+        oldest = self.store.outbox(outbox.first_unacked_seq - 1, 1)
+        held: dict[str, int] = {}
+        for reason in self._control.held_items():
+            held[reason] = held.get(reason, 0) + 1
+        counters = self._sync.counters if self._sync is not None else None
+        return Reading(
+            changes={
+                "received": counters.applied if counters else 0,
+                "rendered": labels.rendered,
+                "sent": labels.sent,
+                "on_air": labels.on_air,
+                "stored": labels.stored,
+                "proven": labels.proven,
+                "settled": labels.settled,
+            },
+            attempts_failed=dict(labels.failed),
+            unproven_labels=self._labels.unsettled(),
+            oldest_unproven_s=self._labels.oldest_unsettled_ms() / 1000,
+            outbox_events=outbox.last_seq - outbox.first_unacked_seq + 1,
+            outbox_age_s=max(0.0, (self._clock.wall_ms() - event_ms(oldest[0].time)) / 1000) if oldest else 0.0,
+            radios_up={name: radio.up for name, radio in self._labels.radios.items()},
+            guard_items_held=held,
+            guard_given_away_minor=desk.given_away_minor,
+            sales_recorded=desk.sales,
+            sales_repeated=desk.sales_repeated,
+            quotes=desk.quotes,
+            hq_connected=self._sync is not None and self._sync.connected,
+            hq_bad_signatures=counters.bad_signature if counters else 0,
+            price_changes_held=len(self.store.held_prices()),
+            ready=self._desk.ready(),
+        )
+
+
+def _has_hq(config: Config) -> bool:
+    return config.hq.mode is HqMode.MQTT
+
+
+def _context(config: Config) -> Context:
+    guard = config.guard
+    limits = AnomalyLimits(
+        Fraction(guard.anomaly_factor).limit_denominator(1000),
+        Fraction(guard.anomaly_drop_percent).limit_denominator(1000),
+        Fraction(guard.anomaly_batch_percent).limit_denominator(1000),
+    )
+    kind = str(config.radios[0].kind) if config.radios else ""
+    return Context(config.store.currency, limits, kind, config.labels.default_template, config.price_source is PriceSource.HQ)
+
+
+def _store_facts(config: Config) -> StoreFacts:
+    store = config.store
+    return StoreFacts(
+        store.id,
+        store.currency,
+        store.currency_exponent,
+        str(store.tax_mode),
+        store.timezone,
+        store.opening_hours,
+        store.business_day_starts_minute,
+        config.guard.quote_valid_ms,
+    )
+
+
+def _shelf_rules(config: Config) -> ShelfRules:
+    return ShelfRules(config.guard.accept_inferred, config.guard.dwell_ms, config.labels.retry_after_ms, config.labels.retry_after_max_ms)
+
+
+def _driver(radio: RadioConfig, clock: Clock, labels: LabelService) -> OeplDriver:
+    return OeplDriver(
+        name=radio.name,
+        device=str(radio.device),
+        clock=clock,
+        emit=labels.emit_for(radio.name),
+        mac=radio.mac,
+        channel=radio.channel,
+        power=radio.power,
+        fast=radio.fast,
+    )
+
+
+def _group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def event_ms(time_text: str) -> int:
+    """UTC milliseconds of an event's `time`."""
+    return int(datetime.fromisoformat(time_text).timestamp() * 1000)

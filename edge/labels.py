@@ -1,0 +1,548 @@
+"""The shelf's loop: compare wanted with shown, draw, deliver, record what was proven. Level-triggered: a lost wake-up heals itself.
+
+Order is the safety: an attempt is committed to the may-set before its bytes leave; proof removes older members only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from drivers.base import (
+    Clock,
+    Delivery,
+    DisplayUnknown,
+    DriverEvent,
+    Emit,
+    Failed,
+    FailReason,
+    Grade,
+    LabelDriver,
+    LabelId,
+    LabelSeen,
+    OfferAccepted,
+    OfferCleared,
+    OnAir,
+    Picture,
+    Proven,
+    RadioDown,
+    RadioUp,
+    Stored,
+)
+from edge import planning, pricing
+from edge.model import AttemptId, ItemId, MayState
+from edge.planning import PictureFacts, Wanted
+from edge.render_worker import RenderedLabel
+from edge.renderer import Renderer, RenderFailed
+from edge.store.rows import json_text
+from edge.store.shelf import NewAttempt
+from edge.store.store import Store
+from render.errors import RenderError
+
+log = logging.getLogger(__name__)
+
+TICK_MS: Final = 1_000  # of store time: how late a lapsed quote, an ended dwell or a due price may be noticed
+TICK_REAL_S: Final = 0.25  # of real time at most between two looks, however slow the store's clock runs
+LEASE_RETRY_MS: Final = 1_000  # a picture that waits for a live quote looks again this often
+SEEN_SAVE_MS: Final = 600_000  # an unchanged label's "last seen" is written this often: a disk is not a radio log
+DRAWING_MAX: Final = 16  # labels being drawn or written at once: bounds memory, keeps the workers busy
+MAY_SET_MAX: Final = 32  # open attempts on one label; beyond, it is tried only once a day and a person is asked
+SILENT_RETRY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfRules:
+    """What the owner configured about labels and the guard."""
+
+    accept_inferred: bool
+    dwell_ms: int
+    retry_first_ms: int
+    retry_max_ms: int
+
+
+@dataclass(slots=True)
+class ShelfCounters:
+    """Sums since start, for metrics."""
+
+    rendered: int = 0
+    sent: int = 0
+    on_air: int = 0
+    stored: int = 0
+    proven: int = 0
+    settled: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    render_errors: int = 0
+
+
+@dataclass(slots=True)
+class RadioState:
+    """What is known of a radio, for routing and status."""
+
+    driver: LabelDriver
+    kind: str
+    up: bool = False
+    description: str = ""
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class _Work:
+    """Where a label stands in this run of the daemon. Nothing here is needed for safety after a restart."""
+
+    busy: bool = False  # being drawn or written
+    in_flight: AttemptId | None = None
+    in_flight_hash: str = ""
+    in_flight_radio: str = ""
+    picture: Picture | None = None  # of the last attempt, to offer the very same again if it never went on the air
+    was_on_air: bool = False
+    waiting_for_lease: Delivery | None = None  # in the may-set already; its bytes wait until no quote lives above it
+    failures: int = 0
+    next_try_ms: int = 0
+    unsettled_since_ms: int | None = None
+    problem: str = ""
+
+
+class LabelService:
+    """Drives every radio. Built by the composition root; `run` until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        renderer: Renderer,
+        rules: ShelfRules,
+        facts: PictureFacts,
+        store_open: Callable[[], bool],
+    ) -> None:
+        self.counters = ShelfCounters()
+        self.radios: dict[str, RadioState] = {}
+        self._store = store
+        self._view = store.view
+        self._clock = clock
+        self._renderer = renderer
+        self._rules = rules
+        self._facts = facts
+        self._store_open = store_open
+        self._work: dict[str, _Work] = {}
+        self._events: deque[tuple[str, DriverEvent]] = deque()
+        self._check_ins: dict[str, LabelSeen] = {}
+        self._saved_seen_ms: dict[str, int] = {}
+        self._ready: dict[str, None] = {}  # labels to plan, in order, each once
+        self._later: dict[str, int] = {}  # labels to plan again at a time
+        self._gone: dict[tuple[str, int], None] = {}
+        self._wake = asyncio.Event()
+        self._drawing = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._trusted = clock.wall_trusted()
+        store.on_change = self._wake.set
+
+    # -- wiring --------------------------------------------------------------------------------------------------------
+
+    def add_radio(self, driver: LabelDriver, kind: str) -> None:
+        self.radios[driver.name] = RadioState(driver, kind)
+
+    def emit_for(self, radio: str) -> Emit:
+        """Where the driver of this name reports. Check-ins of one label are merged, so that a stormy radio grows nothing."""
+
+        def emit(event: DriverEvent) -> None:
+            if isinstance(event, LabelSeen):
+                self._check_ins[event.label_id] = _merged(self._check_ins.get(event.label_id), event)
+            else:
+                self._events.append((radio, event))
+            self._wake.set()
+
+        return emit
+
+    # -- what others read ----------------------------------------------------------------------------------------------
+
+    def problem(self, label_id: str) -> str:
+        work = self._work.get(label_id)
+        return work.problem if work else ""
+
+    def unsettled(self) -> int:
+        return sum(1 for work in self._work.values() if work.unsettled_since_ms is not None)
+
+    def oldest_unsettled_ms(self) -> int:
+        """Age of the oldest label that does not provably show what it should; 0 where all do."""
+        now_ms = self._clock.now_ms()
+        return max((now_ms - work.unsettled_since_ms for work in self._work.values() if work.unsettled_since_ms is not None), default=0)
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled. Begins from the store's rows alone, so it may be started again after a failure."""
+        self._work.clear()
+        self._drawing = 0
+        self._ready.update(dict.fromkeys(self._view.labels))
+        self._gone = {(entry.label_id, entry.attempt_id): None for entry in self._view.may_entries() if entry.state is MayState.GONE}
+        await self._store.put_in_force(list(self._view.rows))
+        async with asyncio.TaskGroup() as self._tasks:
+            while True:
+                self._wake.clear()
+                await self._take_events()
+                await self._tick()
+                self._take_changes()
+                self._plan_ready()
+                await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(TICK_REAL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _tick(self) -> None:
+        """Whatever time alone brings: due prices, lapsed quotes, ended dwells, retries."""
+        now_ms = self._clock.now_ms()
+        trusted = self._clock.wall_trusted()
+        due = self._view.due_items(self._clock.wall_ms())
+        if trusted and not self._trusted:
+            due = list(self._view.rows)  # rises that waited for a trusted clock
+        self._trusted = trusted
+        if due:
+            await self._store.put_in_force(dict.fromkeys(due))
+        lapsed = [quote.quote_id for quote in self._view.quotes.values() if now_ms - quote.made_ms >= quote.valid_ms]
+        if lapsed:
+            await self._store.lapse_quotes(lapsed)
+        await self._end_dwells(now_ms)
+        for label_id in [label_id for label_id, at_ms in self._later.items() if at_ms <= now_ms]:
+            del self._later[label_id]
+            self._ready[label_id] = None
+
+    async def _end_dwells(self, now_ms: int) -> None:
+        is_open = self._store_open()
+        over: list[tuple[str, int]] = []
+        for label_id, attempt_id in self._gone:
+            entry = self._view.may_of_label(label_id).get(attempt_id)
+            if entry is None or not is_open or now_ms - entry.gone_ms >= entry.dwell_ms:
+                over.append((label_id, attempt_id))
+        if over:
+            await self._store.end_dwell(over)
+            for key in over:
+                del self._gone[key]
+
+    def _take_changes(self) -> None:
+        items, labels = self._view.take_changes()
+        for item_id in items:
+            bound = self._view.labels_of_item(item_id)
+            labels |= bound
+            if not bound and item_id in self._view.waiting:
+                self._start(self._confirm(item_id))
+        self._ready.update(dict.fromkeys(labels))
+
+    # -- planning ------------------------------------------------------------------------------------------------------
+
+    def _plan_ready(self) -> None:
+        while self._ready and self._drawing < DRAWING_MAX:
+            label_id = next(iter(self._ready))
+            del self._ready[label_id]
+            self._plan(label_id)
+
+    def _plan(self, label_id: str) -> None:
+        label = self._view.labels.get(label_id)
+        if label is None or not label.panel or label.retired:
+            return
+        work = self._work.setdefault(label_id, _Work())
+        if work.busy:
+            return  # planned again when it is done
+        for attempt_id, entry in self._view.may_of_label(label_id).items():
+            if entry.state is MayState.GONE:
+                self._gone[label_id, attempt_id] = None
+        wanted = self._wanted(label_id, work)
+        if wanted is None:
+            return
+        entries = self._view.may_of_label(label_id)
+        if planning.is_settled(entries, wanted.content_hash):
+            self._settled(label_id, work)
+            return
+        now_ms = self._clock.now_ms()
+        if work.unsettled_since_ms is None:
+            work.unsettled_since_ms = now_ms
+        if work.waiting_for_lease is not None and work.in_flight_hash == wanted.content_hash:
+            self._deliver(label_id, work, wanted, self._radio_for(work.in_flight_radio), work.waiting_for_lease)
+            return
+        if planning.waits_for_person(entries, wanted.content_hash):
+            work.problem = "proven by a grade that does not bind a rise here: a person must confirm"
+            return
+        if work.in_flight is not None and work.in_flight_hash == wanted.content_hash:
+            return
+        if work.in_flight is None and now_ms < work.next_try_ms:
+            self._later[label_id] = work.next_try_ms
+            return
+        radio = self._radio_for(label.last_radio)
+        if radio is None:
+            self._later[label_id] = now_ms + self._rules.retry_first_ms
+            return
+        if self._leased_above(wanted):
+            self._later[label_id] = now_ms + LEASE_RETRY_MS
+            return
+        work.busy = True
+        self._drawing += 1
+        self._start(self._send(label_id, work, wanted, radio))
+
+    def _wanted(self, label_id: str, work: _Work) -> Wanted | None:
+        try:
+            return planning.wanted_picture(self._view, self._view.labels[label_id], self._facts)
+        except RenderError as error:
+            self._not_drawn(label_id, work, str(error))
+            return None
+
+    def _not_drawn(self, label_id: str, work: _Work, reason: str) -> None:
+        if work.problem != reason:
+            log.warning("label=%s cannot be drawn: %s", label_id, reason)
+            self.counters.render_errors += 1
+        work.problem = reason
+        if work.unsettled_since_ms is None:
+            work.unsettled_since_ms = self._clock.now_ms()
+
+    def _settled(self, label_id: str, work: _Work) -> None:
+        if work.unsettled_since_ms is not None:
+            self.counters.settled += 1
+        self._work[label_id] = _Work()
+        self._later.pop(label_id, None)
+        binding = self._view.bindings.get(label_id)
+        for item_id in binding.items if binding else ():
+            if item_id in self._view.waiting:
+                self._start(self._confirm(item_id))
+
+    async def _confirm(self, item_id: ItemId) -> None:
+        """Tell HQ when every label of the item provably shows what is in force."""
+        in_force = self._view.in_force.get(item_id)
+        labels = self._view.labels_of_item(item_id)
+        if in_force is None or not all(self._shows_wanted(label_id) for label_id in labels):
+            return
+        await self._store.settle(item_id, in_force.row.row_id, len(labels))
+
+    def _shows_wanted(self, label_id: str) -> bool:
+        label = self._view.labels.get(label_id)
+        if label is None or not label.panel:
+            return False
+        try:
+            wanted = planning.wanted_picture(self._view, label, self._facts)
+        except RenderError:
+            return False
+        return planning.is_settled(self._view.may_of_label(label_id), wanted.content_hash)
+
+    def _radio_for(self, last_radio: str) -> RadioState | None:
+        """The radio that heard the label last, else any that is up."""
+        up = [radio for radio in self.radios.values() if radio.up]
+        return next((radio for radio in up if radio.driver.radio_id == last_radio), up[0] if up else None)
+
+    def _leased_above(self, wanted: Wanted) -> bool:
+        return pricing.lease_above(((offer.item_id, offer.curve) for offer in wanted.offers), self._view.leased_lines) is not None
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def _send(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState) -> None:
+        try:
+            await self._draw_and_deliver(label_id, work, wanted, radio)
+        finally:
+            work.busy = False
+            self._drawing -= 1
+            self._ready[label_id] = None
+            self._wake.set()
+
+    async def _draw_and_deliver(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState) -> None:
+        again = self._same_again(label_id, work, wanted)
+        if again is not None:
+            attempt_id, picture = again
+            await self._store.offer_again(attempt_id, label_id, radio.driver.radio_id or "", radio.driver.offer_lifetime_ms)
+        else:
+            attempt_id = self._store.new_attempt_id()
+            rendered = await self._draw(label_id, work, wanted, attempt_id)
+            if rendered is None or self._leased_above(wanted):
+                return
+            picture = Picture(rendered.codec, rendered.data)
+            await self._store.begin_attempt(_new_attempt(attempt_id, label_id, wanted, rendered, radio.driver))
+            work.was_on_air = False
+        work.in_flight, work.in_flight_hash, work.picture = attempt_id, wanted.content_hash, picture
+        work.in_flight_radio = radio.driver.radio_id or ""
+        self._deliver(label_id, work, wanted, radio, Delivery(attempt_id, LabelId(label_id), picture))
+
+    def _deliver(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState | None, delivery: Delivery) -> None:
+        """Hand a committed attempt to its radio, unless somebody was quoted more than it promises: then when that has lapsed."""
+        if radio is None or radio.driver.radio_id != work.in_flight_radio:
+            work.in_flight, work.waiting_for_lease = None, None  # the radio it was written down for is gone: begin again
+            self._ready[label_id] = None
+            return
+        if self._leased_above(wanted):
+            work.waiting_for_lease = delivery
+            self._later[label_id] = self._clock.now_ms() + LEASE_RETRY_MS
+            return
+        work.waiting_for_lease = None
+        for lingering in self._store.lingering_radios(label_id, delivery.attempt_id):
+            other = next((each for each in self.radios.values() if each.driver.radio_id == lingering), None)
+            if other is not None and other is not radio:
+                other.driver.withdraw(delivery.label_id)
+        radio.driver.deliver(delivery)
+        self.counters.sent += 1
+
+    def _same_again(self, label_id: str, work: _Work, wanted: Wanted) -> tuple[AttemptId, Picture] | None:
+        """The last attempt, if it is still the wanted picture and never left a radio: offering it again adds nothing to the may-set."""
+        entries = planning.may_still_show(self._view.may_of_label(label_id))
+        if work.picture is None or work.was_on_air or not entries:
+            return None
+        last = entries[-1]
+        if last.state is not MayState.OPEN or last.content_hash != wanted.content_hash:
+            return None
+        return last.attempt_id, work.picture
+
+    async def _draw(self, label_id: str, work: _Work, wanted: Wanted, attempt_id: int) -> RenderedLabel | None:
+        codecs = self._view.labels[label_id].codecs
+        try:
+            rendered = await self._renderer.draw(wanted.fields, self._store.attempt_number(attempt_id), codecs)
+        except (RenderError, RenderFailed) as error:
+            self._not_drawn(label_id, work, str(error))
+            self._fail_later(work)
+            return None
+        self.counters.rendered += 1
+        work.problem = ""
+        return rendered
+
+    def _fail_later(self, work: _Work, *, minimum_ms: int = 0) -> None:
+        work.failures += 1
+        pause_ms = planning.backoff_ms(work.failures, self._rules.retry_first_ms, self._rules.retry_max_ms)
+        work.next_try_ms = self._clock.now_ms() + max(pause_ms, minimum_ms)
+
+    # -- what radios report --------------------------------------------------------------------------------------------
+
+    async def _take_events(self) -> None:
+        await self._save_check_ins()
+        while self._events:
+            await self._take_event(*self._events.popleft())
+
+    async def _save_check_ins(self) -> None:
+        seen, self._check_ins = self._check_ins, {}
+        now_ms = self._clock.now_ms()
+        news = [event for event in seen.values() if self._is_news(event, now_ms)]
+        for event in news:
+            self._saved_seen_ms[event.label_id] = now_ms
+        if news:
+            await self._store.seen([(self._kind_of(event.radio_id), event) for event in news])
+
+    def _is_news(self, event: LabelSeen, now_ms: int) -> bool:
+        label = self._view.labels.get(event.label_id)
+        if label is None or label.last_radio != event.radio_id:
+            return True
+        if event.profile is not None and (label.panel, label.codecs, label.firmware) != (
+            event.profile.panel,
+            event.profile.codecs,
+            event.profile.firmware,
+        ):
+            return True
+        return now_ms - self._saved_seen_ms.get(event.label_id, -SEEN_SAVE_MS) >= SEEN_SAVE_MS
+
+    def _kind_of(self, radio_id: str) -> str:
+        return next((radio.kind for radio in self.radios.values() if radio.driver.radio_id == radio_id), "")
+
+    async def _take_event(self, radio: str, event: DriverEvent) -> None:
+        match event:
+            case RadioUp():
+                self._radio_up(self.radios[radio], event)
+            case RadioDown():
+                self._radio_down(self.radios[radio], event)
+            case DisplayUnknown():
+                await self._store.add_unknown(event.label_id, event.reason)
+            case OfferAccepted():
+                await self._store.clear_offers(event.label_id, event.radio_id, event.attempt_id)
+            case OfferCleared():
+                work = self._work.get(event.label_id)
+                mine = work.in_flight if work is not None and work.in_flight_radio == event.radio_id else None
+                await self._store.clear_offers(event.label_id, event.radio_id, mine)
+            case OnAir():
+                await self._on_air(event)
+            case Stored():
+                self.counters.stored += 1
+                await self._store.note_progress(event.attempt_id, "stored")
+            case Proven():
+                await self._proven(event)
+            case Failed():
+                await self._failed(event)
+            case LabelSeen():
+                raise AssertionError("check-ins are merged, not queued")
+            case _:
+                assert_never(event)
+
+    def _radio_up(self, radio: RadioState, event: RadioUp) -> None:
+        radio.up, radio.description, radio.last_error = True, event.description, ""
+        log.info("radio=%s up: %s", radio.driver.name, event.description)
+        self._ready.update(dict.fromkeys(label_id for label_id, work in self._work.items() if work.unsettled_since_ms is not None))
+
+    def _radio_down(self, radio: RadioState, event: RadioDown) -> None:
+        if radio.up or radio.last_error != event.reason:
+            log.warning("radio=%s down: %s", radio.driver.name, event.reason)
+        radio.up, radio.last_error = False, event.reason
+
+    async def _on_air(self, event: OnAir) -> None:
+        work = self._work.get(event.label_id)
+        if work is not None and work.in_flight == event.attempt_id and not work.was_on_air:
+            work.was_on_air = True
+            self.counters.on_air += 1
+            await self._store.note_progress(event.attempt_id, "on_air")
+
+    async def _proven(self, event: Proven) -> None:
+        accepted = event.grade is not Grade.INFERRED or self._rules.accept_inferred
+        dwell_ms = self._rules.dwell_ms if self._store_open() else 0
+        bound = await self._store.prove(event.label_id, event.attempt_id, str(event.grade), accepted=accepted, dwell_ms=dwell_ms)
+        self.counters.proven += 1
+        work = self._work.get(event.label_id)
+        if work is not None and work.in_flight == event.attempt_id:
+            work.in_flight, work.picture, work.failures, work.next_try_ms = None, None, 0, 0
+            if not bound:
+                self._fail_later(work)
+        self._ready[event.label_id] = None
+
+    async def _failed(self, event: Failed) -> None:
+        reason = str(event.reason)
+        self.counters.failed[reason] = self.counters.failed.get(reason, 0) + 1
+        await self._store.note_failure(event.attempt_id, reason, event.detail)
+        work = self._work.get(event.label_id)
+        if work is None or work.in_flight != event.attempt_id:
+            return
+        log.info("label=%s attempt=%s outcome=%s %s", event.label_id, event.attempt_id, reason, event.detail)
+        work.in_flight = None
+        work.problem = reason
+        crowded = len(self._view.may_of_label(event.label_id)) >= MAY_SET_MAX
+        self._fail_later(work, minimum_ms=SILENT_RETRY_MS if crowded else 0)
+        if event.reason in (FailReason.RADIO_LOST, FailReason.DISPLAY_LOST) and not crowded:
+            work.next_try_ms = self._clock.now_ms()  # not the label's fault: at once
+        self._ready[event.label_id] = None
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        assert self._tasks is not None
+        self._tasks.create_task(work)
+
+
+def _new_attempt(attempt_id: AttemptId, label_id: str, wanted: Wanted, rendered: RenderedLabel, driver: LabelDriver) -> NewAttempt:
+    return NewAttempt(
+        attempt_id,
+        label_id,
+        wanted.content_hash,
+        rendered.picture_hash,
+        rendered.payload_md5,
+        json_text(wanted.fields.as_dict()),
+        wanted.offers,
+        driver.radio_id or "",
+        driver.offer_lifetime_ms,
+    )
+
+
+def _merged(old: LabelSeen | None, new: LabelSeen) -> LabelSeen:
+    """The newer check-in, with what the older one said where the newer is silent."""
+    if old is None:
+        return new
+    return LabelSeen(
+        new.radio_id,
+        new.label_id,
+        new.at_ms,
+        new.profile or old.profile,
+        new.battery_mv if new.battery_mv is not None else old.battery_mv,
+        new.rssi_dbm if new.rssi_dbm is not None else old.rssi_dbm,
+        new.temperature_c if new.temperature_c is not None else old.temperature_c,
+        new.wake_reason if new.wake_reason is not None else old.wake_reason,
+    )
