@@ -1,0 +1,1 @@
+"""Label pictures: fields in, panel bytes out. Pure CPU; the same input gives the same bytes."""

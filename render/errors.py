@@ -1,0 +1,97 @@
+"""What can go wrong while drawing a label, by what the caller does next.
+
+`FieldError`: the item's data must change; show the "see staff" picture meanwhile. `SetupError`: the template, panel or codec list must
+change; every label that uses it is concerned. `PayloadError`: bytes that are no picture of this panel; count and forget.
+Every error survives pickling, since workers raise it in another process.
+"""
+
+from __future__ import annotations
+
+
+class RenderError(Exception):
+    """A label cannot be drawn. `str(error)` is one line for a person; `reason` is a stable word for metrics and journals."""
+
+    reason: str = "render"
+
+
+class FieldError(RenderError):
+    """The fields of this label are wrong or cannot be shown."""
+
+    reason = "bad_field"
+
+
+class MissingField(FieldError):
+    """The template needs a field that the label does not have."""
+
+    reason = "missing_field"
+
+
+class BadGtin(FieldError):
+    """The GTIN has a wrong length, sign or check digit, or cannot be drawn as an EAN."""
+
+    reason = "bad_gtin"
+
+
+class DoesNotFit(FieldError):
+    """A text that must not be shortened (a price) is wider than its box at the smallest size."""
+
+    reason = "does_not_fit"
+
+
+class MissingGlyph(FieldError):
+    """No shipped font has this character. A box instead of it would be a wrong label."""
+
+    reason = "missing_glyph"
+
+    def __init__(self, item: str, character: str) -> None:
+        super().__init__(item, character)
+        self.item = item
+        self.character = character
+
+    def __str__(self) -> str:
+        return f"item {self.item!r}: no glyph for {self.character!r} (U+{ord(self.character):04X})"
+
+
+class SetupError(RenderError):
+    """Something that many labels share is wrong."""
+
+    reason = "bad_setup"
+
+
+class UnknownPanel(SetupError):
+    """No panel of this name is in the catalogue."""
+
+    reason = "unknown_panel"
+
+
+class UnknownTemplate(SetupError):
+    """No template of this name is shipped, or it has no layout for the panel."""
+
+    reason = "unknown_template"
+
+
+class BadTemplate(SetupError):
+    """A template file is refused; the message names the file, the place in it and what was expected."""
+
+    reason = "bad_template"
+
+    def __init__(self, file: str, place: str, problem: str) -> None:
+        super().__init__(file, place, problem)
+        self.file = file
+        self.place = place
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.place}: {self.problem}" if self.place else f"{self.file}: {self.problem}"
+
+
+class CodecRefused(SetupError):
+    """This codec cannot carry this picture, or no codec of the list can."""
+
+    reason = "codec_refused"
+
+
+class PayloadError(RenderError):
+    """The bytes are not a picture of this panel in this codec."""
+
+    reason = "bad_payload"
