@@ -1,0 +1,133 @@
+"""JSON-RPC over Unix sockets: the server behind the lanes and the control socket.
+
+One connection is served strictly in order: a call starts when the one before it is answered, so that a status asked after a
+commit sees it. Calls of different connections run side by side. Every quantity a peer could grow is bounded: connections, bytes
+of an unfinished line, the time it may take, lines waiting, bytes it does not read.
+
+A fault of our own in a call is not an answer to live with: the caller gets `internal`, `on_fatal` gets the exception, and the
+process is expected to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from edge.rpc_connection import Cancellable, Connection, Drop, RpcHooks, RpcLimits, Session
+from edge.unix_socket import ListenError, Peer, bind_private, remove_socket
+from protocols.jsonrpc import ErrorCode, RpcError
+
+__all__ = ["ConnectionLimiter", "Drop", "ListenError", "Peer", "RpcHooks", "RpcLimits", "RpcServer", "Session"]
+
+CONNECTIONS_ALL_MAX: Final = 64  # over all listeners: 16 lanes with 4 each
+BACKLOG: Final = 16  # a few tills reconnecting at once after a restart
+
+
+CallLater = Callable[[float, Callable[[], None]], Cancellable]
+OpenSession = Callable[[Peer], Session]
+
+
+class ConnectionLimiter:
+    """Counts the connections of all listeners that share it."""
+
+    __slots__ = ("_free",)
+
+    def __init__(self, connections_max: int = CONNECTIONS_ALL_MAX) -> None:
+        self._free = connections_max
+
+    def take(self) -> bool:
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
+    def give_back(self) -> None:
+        self._free += 1
+
+
+class RpcServer:
+    """One listening socket. `clock` gives seconds for latencies; `call_later` runs the deadlines in real time (default: the loop)."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        open_session: OpenSession,
+        *,
+        limiter: ConnectionLimiter,
+        hooks: RpcHooks,
+        clock: Callable[[], float],
+        limits: RpcLimits | None = None,
+        allowed_uids: frozenset[int] | None = None,
+        group_id: int | None = None,
+        call_later: CallLater | None = None,
+    ) -> None:
+        """`allowed_uids` None leaves it to the file's mode; `group_id` gives the socket file to that group."""
+        self.name = name
+        self.path = path
+        self.hooks = hooks
+        self.clock = clock
+        self.limits = limits or RpcLimits()
+        self._open_session = open_session
+        self._limiter = limiter
+        self._allowed_uids = allowed_uids
+        self._group_id = group_id
+        self._call_later = call_later
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+        self._accepted = 0
+        self._connections: set[Connection] = set()
+        self._gone = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """Connections that hold a place, those whose last call still runs included."""
+        return len(self._connections)
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError."""
+        listener = bind_private(self.path, group_id=self._group_id)
+        self._inode = self.path.lstat().st_ino
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Connection(self, loop), sock=listener, backlog=BACKLOG)
+
+    async def close(self, *, grace_s: float = 2.0) -> None:
+        """Stop listening, let running calls finish and their answers leave for `grace_s`, then cut what is left."""
+        if self._server is None:
+            return
+        self._server.close()
+        remove_socket(self.path, self._inode)
+        self._gone.clear()
+        for connection in tuple(self._connections):
+            connection.finish()
+        if self._connections:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._gone.wait()
+            except TimeoutError:
+                for connection in tuple(self._connections):
+                    connection.cut()
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> Cancellable:
+        call_later = self._call_later or asyncio.get_running_loop().call_later
+        return call_later(delay_s, action)
+
+    def admit(self, connection: Connection, pid: int, uid: int, gid: int) -> Session | RpcError:
+        """A session for a new connection, or why there is none."""
+        if self._allowed_uids is not None and uid not in self._allowed_uids:
+            self.hooks.on_drop(self.name, Drop.FORBIDDEN)
+            return RpcError(ErrorCode.FORBIDDEN, f"uid {uid} may not use {self.name}")
+        if len(self._connections) >= self.limits.connections or not self._limiter.take():
+            self.hooks.on_drop(self.name, Drop.BUSY)
+            return RpcError(ErrorCode.BUSY, "too many connections")
+        self._connections.add(connection)
+        self._accepted += 1
+        return self._open_session(Peer(self.name, self._accepted, pid, uid, gid))
+
+    def leave(self, connection: Connection) -> None:
+        self._connections.remove(connection)
+        self._limiter.give_back()
+        if not self._connections:
+            self._gone.set()
