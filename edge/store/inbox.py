@@ -315,7 +315,7 @@ def new_rows(rows: Iterable[WireRow], currency: str) -> list[NewRow]:
                 PriceKind(row.kind),
                 row.price_id,
                 row.rev,
-                Curve(row.curve) if row.curve else None,
+                Curve(tuple((quantity * row.price_quantity, total) for quantity, total in row.curve)) if row.curve else None,
                 row.effective_from_ms,
                 row.effective_to_ms,
                 row.cancelled,

@@ -185,8 +185,10 @@ def book_stock(db: Db, stamp: Stamp, item_id: ItemId, change: int, cause: str, r
     return True
 
 
-def count_stock(db: Db, stamp: Stamp, ref: str, item_id: ItemId, counted: int, as_of_seq: int, delta: Delta) -> bool:
-    """A stocktake: `counted` units were there when the events up to `as_of_seq` had happened."""
+def count_stock(db: Db, stamp: Stamp, ref: str, item_id: ItemId, counted: int, as_of_seq: int, delta: Delta) -> None:
+    """A stocktake: `counted` units were there when the events up to `as_of_seq` had happened. HQ is told the difference."""
     before = db.execute("SELECT coalesce(sum(delta), 0) FROM ledger WHERE item_id = ? AND up_seq <= ?", (item_id, as_of_seq)).get
     assert isinstance(before, int)
-    return book_stock(db, stamp, item_id, counted - before, "count", ref, as_of_seq, delta)
+    if book_stock(db, stamp, item_id, counted - before, "count", ref, as_of_seq, delta):
+        emit(db, stamp, EventKind.STOCK, {"sku": item_id, "delta": counted - before, "cause": "count", "ref": ref}, salt=f"count {ref}")
+        delta.outbox_grew = True

@@ -1,0 +1,424 @@
+"""What HQ says to a store: the data of every downward message type, parsed and checked.
+
+Pure. `decode_body` takes the JSON text of a message's data and gives one frozen struct; `decode_chunk` does the same for the
+compressed body of a snapshot chunk. A body that breaks a rule raises `BadBody` with a reason for people and, where one row is at
+fault, that row's index: one bad row refuses the whole batch, so that a batch is in force as sent or not at all.
+
+Money is in minor units of the row's currency, instants are UTC milliseconds, quantities are whole units (`each`, `g`, `ml`, `mm`).
+The wire is described in docs/reference/hq.md.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+ROWS_MAX: Final = 500  # price rows or items in one message: 500 rows of JSON stay below the 128 KiB message limit
+CHUNK_ROWS_MAX: Final = 2_000  # price rows in a snapshot chunk: 500 items with up to four prices each
+CHUNK_RAW_MAX_BYTES: Final = 4 * 1024 * 1024  # decompressed chunk: about 2 KiB for each of 500 items and its rows
+CHUNKS_MAX: Final = 1_000  # 500,000 items: ten times the largest store, and the manifest stays below 128 KiB
+CURVE_POINTS_MAX: Final = 8  # "1 for, 2 for, 3 for ..." as one label can print it
+BARCODES_MAX: Final = 64  # per item; real items carry one to ten
+ATTRIBUTES_MAX: Final = 32  # extra template fields per item
+LABEL_ITEMS_MAX: Final = 8  # items drawn on one label
+AMOUNT_MAX_MINOR: Final = 10**12  # far above any price, far below the 2**63 of the database
+COUNT_MAX: Final = 2**53 - 1  # largest integer that every JSON reader keeps exact
+
+_ID = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}\Z"
+_INCARNATION = r"^[0-9a-f]{32}\Z"
+_SHA256 = r"^[0-9a-f]{64}\Z"
+
+Sku = Annotated[str, Meta(pattern=_ID)]
+Id = Annotated[str, Meta(pattern=_ID)]
+LabelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,31}\Z")]
+Incarnation = Annotated[str, Meta(pattern=_INCARNATION)]
+Sha256 = Annotated[str, Meta(pattern=_SHA256)]
+Seq = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
+SeqOrNone = Annotated[int, Meta(ge=0, le=COUNT_MAX)]  # 0: nothing yet
+Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX_MINOR)]
+Quantity = Annotated[int, Meta(ge=1, le=10**9)]
+Delta = Annotated[int, Meta(ge=-(10**12), le=10**12)]
+Line = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]  # one line of text, no control characters
+Instant = Annotated[datetime, Meta(tz=True)]  # RFC 3339 with an offset
+
+
+class BadBody(ValueError):
+    """The data of a message breaks the contract. `row` is the index of the faulty row, None where no single row is at fault."""
+
+    def __init__(self, reason: str, row: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.row = row
+
+
+class PriceKind(StrEnum):
+    BASE = "base"
+    PROMO = "promo"
+    MEMBER = "member"
+    MARKDOWN = "markdown"
+    OVERRIDE = "override"
+
+
+class SoldBy(StrEnum):
+    EACH = "each"
+    WEIGHT = "weight"
+    VOLUME = "volume"
+    LENGTH = "length"
+
+
+class Unit(StrEnum):
+    EACH = "each"
+    G = "g"
+    ML = "ml"
+    MM = "mm"
+
+
+class PriceRow(Struct, frozen=True, kw_only=True):
+    """One version of one price of one item.
+
+    `curve` is a list of (quantity, total in minor units), quantities ascending and counted in multiples of `price_quantity` units of
+    the item; a plain amount is the one point (1, amount). Only a cancelled row may have no point. The row is in force from
+    `effective_from_ms` (None: at once) until `effective_to_ms` (None: for good).
+    """
+
+    sku: str
+    kind: PriceKind
+    price_id: str
+    rev: int
+    curve: tuple[tuple[int, int], ...]
+    price_quantity: int
+    currency: str
+    effective_from_ms: int | None
+    effective_to_ms: int | None
+    cancelled: bool
+
+
+class PriceBatch(Struct, frozen=True):
+    rows: tuple[PriceRow, ...]
+
+
+class Barcode(Struct, frozen=True):
+    """A code of the item. `gtin` has a good check digit and is given in 14 digits."""
+
+    gtin: Annotated[str, Meta(pattern=r"^[0-9]{8}\Z|^[0-9]{12,14}\Z")]
+    pack_quantity: Quantity = 1
+
+    def __post_init__(self) -> None:
+        if not _gtin_check(self.gtin):
+            raise ValueError(f"gtin {self.gtin} has a wrong check digit")
+        msgspec.structs.force_setattr(self, "gtin", self.gtin.zfill(14))
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """One article of the catalogue. `net_content` and `drained_weight` count `net_unit`s; `unit_price_base` is how many of them the
+    unit price is given for (1000 for "per kg", 100 for "per 100 ml")."""
+
+    sku: Sku
+    name: Annotated[Line, Meta(min_length=1)]
+    short_name: Line = ""
+    brand: Line = ""
+    sold_by: SoldBy = SoldBy.EACH
+    net_content: Quantity | None = None
+    net_unit: Unit | None = None
+    drained_weight: Quantity | None = None
+    unit_price_base: Quantity | None = None
+    tax_class: Line | None = None
+    deposit_minor: Amount = 0
+    age_limit: Annotated[int, Meta(ge=0, le=99)] | None = None
+    origin: Line | None = None
+    category: Line | None = None
+    barcodes: Annotated[tuple[Barcode, ...], Meta(max_length=BARCODES_MAX)] = ()
+    attributes: Annotated[dict[Annotated[str, Meta(pattern=_ID)], Line], Meta(max_length=ATTRIBUTES_MAX)] = {}
+
+    def __post_init__(self) -> None:
+        if (self.net_content is None) != (self.net_unit is None):
+            raise ValueError("net_content and net_unit go together")
+
+
+class ItemBatch(Struct, frozen=True):
+    """Items to add or replace, and SKUs that leave the catalogue."""
+
+    items: Annotated[tuple[Item, ...], Meta(max_length=ROWS_MAX)] = ()
+    removed: Annotated[tuple[Sku, ...], Meta(max_length=ROWS_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for sku in (*(item.sku for item in self.items), *self.removed):
+            if sku in seen:
+                raise ValueError(f"sku {sku} is named twice")
+            seen.add(sku)
+
+
+class ChunkRef(Struct, frozen=True):
+    """A chunk that a manifest promises. `sha256` is over the compressed body, `rows` counts its price rows."""
+
+    n: SeqOrNone
+    sha256: Sha256
+    rows: SeqOrNone
+
+
+class SnapshotManifest(Struct, frozen=True):
+    """A whole catalogue to come: complete when every chunk is here; price messages after `base_price_seq` apply on top of it."""
+
+    snapshot_id: Id
+    base_price_seq: SeqOrNone
+    price_incarnation: Incarnation
+    items: SeqOrNone
+    chunks: Annotated[tuple[ChunkRef, ...], Meta(max_length=CHUNKS_MAX)]
+
+    def __post_init__(self) -> None:
+        if [chunk.n for chunk in self.chunks] != list(range(len(self.chunks))):
+            raise ValueError("chunks are not numbered 0, 1, 2, ...")
+
+
+class StockLevel(Struct, frozen=True):
+    sku: Sku
+    on_hand: Delta
+    unit: Unit = Unit.EACH
+
+
+class SnapshotChunk(Struct, frozen=True):
+    """One part of a snapshot. `sha256` is computed over the compressed body as it came; compare it with the manifest's."""
+
+    snapshot_id: str
+    n: int
+    sha256: str
+    items: tuple[Item, ...]
+    rows: tuple[PriceRow, ...]
+    stock: tuple[StockLevel, ...]
+
+
+class Adjustment(Struct, frozen=True):
+    id: Id
+    sku: Sku
+    delta: Delta
+    cause: Line
+
+
+class StockAdjust(Struct, frozen=True):
+    adjustments: Annotated[tuple[Adjustment, ...], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
+class StockCount(Struct, frozen=True):
+    """`counted` units were there when the store's own events up to `as_of_seq` had happened."""
+
+    id: Id
+    sku: Sku
+    counted: Delta
+    as_of_seq: SeqOrNone
+
+
+class Place(Struct, frozen=True):
+    aisle: Line = ""
+    bay: Line = ""
+    shelf: Line = ""
+    slot: Line = ""
+
+
+class LabelAssign(Struct, frozen=True):
+    """HQ asks for a binding; refused when the label's `binding_rev` is another one by now."""
+
+    label: LabelName
+    items: Annotated[tuple[Sku, ...], Meta(min_length=1, max_length=LABEL_ITEMS_MAX)]
+    template: Id
+    binding_rev: SeqOrNone
+    place: Place | None = None
+
+
+class LabelUnassign(Struct, frozen=True):
+    label: LabelName
+    binding_rev: SeqOrNone
+
+
+class PriceRelease(Struct, frozen=True):
+    """Let these held price changes through."""
+
+    holds: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
+class PriceDiscard(Struct, frozen=True):
+    """Forget these held price changes."""
+
+    holds: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
+class StreamPosition(Struct, frozen=True):
+    """The newest message of a stream: in HQ's log (head) or applied in the store (birth). `seq` 0: none."""
+
+    incarnation: Incarnation
+    seq: SeqOrNone
+
+
+class Head(Struct, frozen=True):
+    streams: dict[str, StreamPosition]
+
+
+class HqAck(Struct, frozen=True):
+    """HQ has every event of `incarnation` up to and with `seq_through`; the last one's hash is `last_hash`."""
+
+    store: str
+    incarnation: Incarnation
+    seq_through: SeqOrNone
+    last_hash: Sha256
+
+
+class Refused(Struct, frozen=True):
+    """Signed and in its place in the stream, but its data cannot be used: kept, acknowledged as rejected, changes nothing."""
+
+    reason: str
+    row: int | None = None
+
+
+StreamBody = (
+    PriceBatch
+    | ItemBatch
+    | SnapshotManifest
+    | SnapshotChunk
+    | StockAdjust
+    | StockCount
+    | LabelAssign
+    | LabelUnassign
+    | PriceRelease
+    | PriceDiscard
+    | Refused
+)
+Body = StreamBody | Head | HqAck
+
+# type -> (topic tail, what its data decodes to); the snapshot chunk has a raw body and is decoded by `decode_chunk`
+TYPES: Final[dict[str, tuple[str, type[Body]]]] = {
+    "price.batch.v1": ("dn/price", PriceBatch),
+    "item.batch.v1": ("dn/price", ItemBatch),
+    "snapshot.manifest.v1": ("dn/bulk", SnapshotManifest),
+    "snapshot.chunk.v1": ("dn/bulk", SnapshotChunk),
+    "stock.adjust.v1": ("dn/stock", StockAdjust),
+    "stock.count.v1": ("dn/stock", StockCount),
+    "label.assign.v1": ("dn/label", LabelAssign),
+    "label.unassign.v1": ("dn/label", LabelUnassign),
+    "price.release.v1": ("dn/sys", PriceRelease),
+    "price.discard.v1": ("dn/sys", PriceDiscard),
+    "head.v1": ("dn/head", Head),
+    "ack.v1": ("dn/ack", HqAck),
+}
+
+
+def decode_body(type_: str, data: bytes | memoryview) -> Body:
+    """The data of a message of a known type. Raises `BadBody`; `KeyError` for a type that is not in `TYPES`."""
+    shape = TYPES[type_][1]
+    try:
+        if shape is PriceBatch:
+            return PriceBatch(_price_rows(_BATCH.decode(data).rows))
+        return _DECODERS[type_].decode(data)
+    except msgspec.DecodeError as error:
+        raise _bad_body(error) from error
+
+
+def decode_chunk(snapshot_id: str, n: int, sha256: str, raw: bytes | memoryview) -> SnapshotChunk:
+    """The compressed body of chunk `n`. Raises `BadBody`; a body that unpacks to more than `CHUNK_RAW_MAX_BYTES` is refused unread."""
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(raw, CHUNK_RAW_MAX_BYTES)
+    except zlib.error as error:
+        raise BadBody(f"chunk does not unpack: {error}") from error
+    if unpacker.unconsumed_tail:
+        raise BadBody(f"chunk unpacks to more than {CHUNK_RAW_MAX_BYTES} bytes")
+    if not unpacker.eof or unpacker.unused_data:
+        raise BadBody("chunk is not one whole zlib stream")
+    try:
+        wire = _CHUNK.decode(text)
+        return SnapshotChunk(snapshot_id, n, sha256, wire.items, _price_rows(wire.rows), wire.stock)
+    except msgspec.DecodeError as error:
+        raise _bad_body(error) from error
+
+
+def utc_ms(instant: datetime) -> int:
+    """Milliseconds since 1970 of an instant with a time zone."""
+    return (instant - _EPOCH) // timedelta(milliseconds=1)
+
+
+class _PriceRowWire(Struct):
+    sku: Sku
+    kind: PriceKind
+    price_id: Id
+    rev: Seq
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    amount_minor: Amount | None = None
+    curve: Annotated[tuple[tuple[Quantity, Amount], ...], Meta(min_length=1, max_length=CURVE_POINTS_MAX)] | None = None
+    price_quantity: Quantity = 1
+    effective_from: Instant | None = None
+    effective_to: Instant | None = None
+    cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.amount_minor is not None and self.curve is not None:
+            raise ValueError("amount_minor and curve exclude each other")
+        if self.amount_minor is None and self.curve is None and not self.cancelled:
+            raise ValueError("amount_minor or curve is missing")
+        for (quantity, total), (next_quantity, next_total) in zip(self.curve or (), (self.curve or ())[1:], strict=False):
+            if next_quantity <= quantity or next_total < total:
+                raise ValueError("curve points are not ascending")
+        if self.effective_from is not None and self.effective_to is not None and self.effective_to <= self.effective_from:
+            raise ValueError("effective_to is not after effective_from")
+
+    def row(self) -> PriceRow:
+        points = self.curve if self.curve is not None else () if self.amount_minor is None else ((1, self.amount_minor),)
+        return PriceRow(
+            sku=self.sku,
+            kind=self.kind,
+            price_id=self.price_id,
+            rev=self.rev,
+            curve=points,
+            price_quantity=self.price_quantity,
+            currency=self.currency,
+            effective_from_ms=None if self.effective_from is None else utc_ms(self.effective_from),
+            effective_to_ms=None if self.effective_to is None else utc_ms(self.effective_to),
+            cancelled=self.cancelled,
+        )
+
+
+class _PriceBatchWire(Struct):
+    rows: Annotated[tuple[_PriceRowWire, ...], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
+class _ChunkWire(Struct):
+    items: Annotated[tuple[Item, ...], Meta(max_length=ROWS_MAX)] = ()
+    rows: Annotated[tuple[_PriceRowWire, ...], Meta(max_length=CHUNK_ROWS_MAX)] = ()
+    stock: Annotated[tuple[StockLevel, ...], Meta(max_length=CHUNK_ROWS_MAX)] = ()
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BATCH: Final = msgspec.json.Decoder(_PriceBatchWire)
+_CHUNK: Final = msgspec.json.Decoder(_ChunkWire)
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Body]]] = {
+    name: msgspec.json.Decoder(shape) for name, (_, shape) in TYPES.items() if shape not in (PriceBatch, SnapshotChunk)
+}
+_ROW_PATH: Final = re.compile(r"`\$\.(?:rows|items|adjustments|stock|chunks|removed)\[(\d+)\]")
+
+
+def _price_rows(wires: tuple[_PriceRowWire, ...]) -> tuple[PriceRow, ...]:
+    """Raises `BadBody` when two rows are the same version of one price: which of them is meant?"""
+    seen: set[tuple[str, str, int]] = set()
+    for index, wire in enumerate(wires):
+        version = (wire.sku, wire.price_id, wire.rev)
+        if version in seen:
+            raise BadBody(f"row {index}: price {wire.price_id} rev {wire.rev} of {wire.sku} is given twice", index)
+        seen.add(version)
+    return tuple(wire.row() for wire in wires)
+
+
+def _bad_body(error: msgspec.DecodeError) -> BadBody:
+    text = str(error)
+    found = _ROW_PATH.search(text)
+    row = None if found is None else int(found.group(1))
+    return BadBody(text if row is None else f"row {row}: {text}", row)
+
+
+def _gtin_check(digits: str) -> bool:
+    """GS1 General Specifications 7.9: weights 3, 1, 3, ... from the right, the sum with the check digit is a multiple of 10."""
+    total = sum(int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(reversed(digits)))
+    return total % 10 == 0
