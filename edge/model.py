@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 from typing import NewType
 
 ItemId = NewType("ItemId", str)  # HQ's SKU text
@@ -14,8 +15,9 @@ AttemptId = NewType("AttemptId", int)
 
 AMOUNT_MINOR_MAX = 10**12  # ten thousand million in a 2-digit currency: above any shelf price, below 2**53
 QUANTITY_MAX = 10**9  # a thousand tonnes in grams
+COST_MINOR_MAX = 2**53 - 1  # a cost stops here: 500 of them still add up in 64 bits
 CURVE_POINTS_MAX = 24  # the guard compares offers for 1 to 24 pieces; bounds the cost search
-EXACT_BUNDLE_QUANTITY = 240  # bundles are combined exactly up to here; above, whole best bundles are taken first
+EXACT_BUNDLES = 24  # so many of the smallest bundle are combined exactly; above, whole best bundles are taken first
 LABEL_ITEMS_MAX = 8  # items drawn on one label
 
 
@@ -68,24 +70,29 @@ class Curve:
     def cost_minor(self, quantity: int) -> int:
         """The lowest total for `quantity` that this offer can mean: bundles combine, the rest is pro rata of the first point."""
         base_quantity, base_total = self.points[0]
-        if len(self.points) == 1:
-            return divide_half_up(base_total * quantity, base_quantity)
+        bundles = [point for point in self.points[1:] if point[0] <= quantity]
         taken_minor = 0
-        if quantity > EXACT_BUNDLE_QUANTITY:
-            size, total = min(self.points, key=lambda point: point[1] / point[0])
-            bundles = (quantity - EXACT_BUNDLE_QUANTITY) // size
-            taken_minor, quantity = bundles * total, quantity - bundles * size
-        if quantity > EXACT_BUNDLE_QUANTITY + self.points[-1][0]:
-            return taken_minor + divide_half_up(base_total * quantity, base_quantity)
-        best = [divide_half_up(base_total * rest, base_quantity) for rest in range(quantity + 1)]
-        for rest in range(1, quantity + 1):
-            for size, total in self.points[1:]:
-                if size <= rest:
-                    best[rest] = min(best[rest], best[rest - size] + total)
-        return taken_minor + best[quantity]
+        while bundles and quantity > EXACT_BUNDLES * bundles[0][0]:
+            size, total = min(self.points, key=lambda point: (Fraction(point[1], point[0]), point[0]))
+            if size > quantity:
+                size, total = min(bundles, key=lambda point: (Fraction(point[1], point[0]), point[0]))
+            count = max(1, (quantity - EXACT_BUNDLES * bundles[0][0]) // size)
+            taken_minor, quantity = taken_minor + count * total, quantity - count * size
+            bundles = [point for point in bundles if point[0] <= quantity]
+        costs = {0: 0}  # of every quantity that whole bundles make up
+        for size, total in bundles:
+            for start, cost_minor in list(costs.items()):
+                for count in range(1, (quantity - start) // size + 1):
+                    reached, reached_minor = start + count * size, cost_minor + count * total
+                    costs[reached] = min(reached_minor, costs.get(reached, reached_minor))
+        best_minor = min(cost + divide_half_up(base_total * (quantity - part), base_quantity) for part, cost in costs.items())
+        return min(taken_minor + best_minor, COST_MINOR_MAX)
 
     def is_above(self, other: Curve) -> bool:
-        """Whether any quantity up to the larger curve's last point (and one of each point) costs more here than there."""
+        """Whether some quantity costs more here than there: by the first point's rate, at a point of either curve, or for one."""
+        (quantity, total), (other_quantity, other_total) = self.points[0], other.points[0]
+        if len(self.points) == len(other.points) == 1 and total * other_quantity > other_total * quantity:
+            return True
         quantities = {point[0] for point in (*self.points, *other.points)} | {1}
         return any(self.cost_minor(quantity) > other.cost_minor(quantity) for quantity in quantities)
 

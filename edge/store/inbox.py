@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
+from edge import pricing
 from edge.model import Curve, Item, ItemId, Place, PriceKind
 from edge.store import catalogue, shelf, till
 from edge.store import rows as codec
 from edge.store.catalogue import AnomalyLimits, NewRow
-from edge.store.db import Refused
-from edge.store.journal import emit, outbox_state
+from edge.store.db import OWN_TROUBLE, Refused
+from edge.store.journal import emit, outbox_state, set_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols import hq
@@ -67,6 +69,7 @@ def receive(db: Db, stamp: Stamp, message: hq.Message, context: Context) -> tupl
         decision = _decide(db, message, None)
     match decision:
         case hq.InOrder():
+            _forget_held(db, stream, message.incarnation, seq)
             _insert(db, stamp, message, "received")
             _apply_one(db, stamp, message, context, delta)
             _apply_held(db, stamp, stream, context, delta)
@@ -81,17 +84,16 @@ def receive(db: Db, stamp: Stamp, message: hq.Message, context: Context) -> tupl
 def _decide(db: Db, message: hq.Message, known_digest: str | None) -> hq.Decision:
     assert message.stream is not None
     assert message.seq is not None
-    cursor = cursors(db).get(str(message.stream))
     retired = db.execute(
-        "SELECT 1 FROM inbox WHERE stream = ? AND incarnation = ? LIMIT 1", (str(message.stream), message.incarnation)
-    ).get is not None and (cursor is None or cursor.incarnation != message.incarnation)
+        "SELECT 1 FROM retired_incarnation WHERE stream = ? AND incarnation = ?", (message.stream, message.incarnation)
+    ).get
     return hq.decide(
-        cursor,
+        cursors(db).get(str(message.stream)),
         message.incarnation,
         message.seq,
         message.digest,
         known_digest,
-        retired=retired,
+        retired=retired is not None,
         restarts=hq.restarts_stream(message),
     )
 
@@ -115,7 +117,21 @@ def open_gap(db: Db, stream: str) -> tuple[str, int, int, int] | None:
 
 
 def _set_cursor(db: Db, stream: str, incarnation: str, seq: int) -> None:
+    """Move a stream. An incarnation that is left is retired: what still comes from it is stale, for good."""
+    db.execute(
+        "INSERT OR IGNORE INTO retired_incarnation SELECT stream, incarnation FROM cursor WHERE stream = ? AND incarnation <> ?",
+        (stream, incarnation),
+    )
+    db.execute("DELETE FROM retired_incarnation WHERE stream = ? AND incarnation = ?", (stream, incarnation))
     db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (stream, incarnation, seq))
+
+
+def _forget_held(db: Db, stream: str, incarnation: str, through_seq: int) -> None:
+    """Messages that waited in a stream which has gone past them."""
+    db.execute(
+        "UPDATE inbox SET state = 'stale', raw = NULL WHERE stream = ? AND state = 'held' AND (incarnation <> ? OR seq <= ?)",
+        (stream, incarnation, through_seq),
+    )
 
 
 def _insert(db: Db, stamp: Stamp, message: hq.Message, state: str) -> None:
@@ -170,6 +186,9 @@ def _apply_one(db: Db, stamp: Stamp, message: hq.Message, context: Context, delt
     except (Rejection, Refused) as error:
         db.execute("ROLLBACK TO message")
         stage, reason = Stage.REJECTED, str(error)[:500]
+    except OWN_TROUBLE as error:  # what the checks on the wire did not foresee: the stream must not stop behind it
+        db.execute("ROLLBACK TO message")
+        stage, reason = Stage.REJECTED, f"{type(error).__name__}: {error}"[:500]
     db.execute("RELEASE message")
     db.execute(
         "UPDATE inbox SET state = ?, reason = ?, raw = NULL WHERE incarnation = ? AND stream = ? AND seq = ?",
@@ -181,18 +200,8 @@ def _apply_one(db: Db, stamp: Stamp, message: hq.Message, context: Context, delt
 def _stage(db: Db, stamp: Stamp, message: hq.Message, stage: Stage, reason: str | None, delta: Delta) -> None:
     assert message.seq is not None
     ack = StagedAck(str(message.stream), message.incarnation, message.seq, message.id, stage, reason)
-    emit(db, stamp, EventKind.ACK, ack, salt=f"ack {message.id} {stage}")
+    emit(db, stamp, EventKind.ACK, ack, salt=f"ack {message.stream} {message.seq} {stage}")
     delta.outbox_grew = True
-
-
-def reject(db: Db, stamp: Stamp, message: hq.Message, reason: str) -> tuple[None, Delta]:
-    """Quarantine a message in order whose application failed for a reason of ours: the stream must not stop behind it."""
-    delta = Delta()
-    assert message.seq is not None
-    _insert(db, stamp, message, "rejected")
-    _set_cursor(db, str(message.stream), message.incarnation, message.seq)
-    _stage(db, stamp, message, Stage.REJECTED, reason, delta)
-    return None, delta
 
 
 # -- applying --------------------------------------------------------------------------------------------------------------
@@ -285,10 +294,12 @@ def settle(db: Db, stamp: Stamp, item_id: ItemId, row_id: int, labels: int) -> t
     current = codec.read_in_force(db, item_id)
     if current is None or current.row.row_id != row_id:
         return None, delta
+    if pricing.advance(current, codec.read_rows(db, item_id), stamp.wall_ms, clock_trusted=True) is not None:
+        return None, delta  # another row is due already, or waits for a trusted clock
     waits = db.execute(
         "SELECT w.incarnation, w.stream, w.seq, w.message_id, w.row_id FROM confirm_wait AS w JOIN price_row AS p USING (row_id) "
-        "WHERE w.item_id = ? AND (p.row_id = ? OR p.effective_from_ms <= ? OR p.cancelled)",
-        (item_id, row_id, current.latched_through_ms),
+        "WHERE w.item_id = ? AND (p.effective_from_ms <= ? OR p.cancelled)",
+        (item_id, max(stamp.wall_ms, current.latched_through_ms)),
     ).fetchall()
     for incarnation, stream, seq, message_id, waited_row in waits:
         key = (incarnation, stream, seq)
@@ -296,7 +307,7 @@ def settle(db: Db, stamp: Stamp, item_id: ItemId, row_id: int, labels: int) -> t
         rest = db.execute("SELECT count(*) FROM confirm_wait WHERE incarnation = ? AND stream = ? AND seq = ?", key).get
         if rest == 0:
             ack = StagedAck(stream, incarnation, seq, message_id, Stage.CONFIRMED, None, labels)
-            emit(db, stamp, EventKind.ACK, ack, salt=f"ack {message_id} confirmed")
+            emit(db, stamp, EventKind.ACK, ack, salt=f"ack {incarnation} {stream} {seq} confirmed")
             delta.outbox_grew = True
     left = db.execute("SELECT 1 FROM confirm_wait WHERE item_id = ? LIMIT 1", (item_id,)).get
     delta.waiting[item_id] = left is not None
@@ -351,7 +362,7 @@ def item_of(wire: WireItem) -> tuple[Item, tuple[tuple[str, int], ...]]:
 
 def _begin_snapshot(db: Db, stamp: Stamp, manifest: SnapshotManifest) -> None:
     db.execute("UPDATE snapshot SET state = 'abandoned' WHERE state = 'staging'")
-    db.execute("DELETE FROM snapshot_chunk WHERE snapshot_id <> ?", (manifest.snapshot_id,))
+    db.execute("DELETE FROM snapshot_chunk")  # a manifest begins anew, even under an id that was used before
     db.execute(
         "INSERT OR REPLACE INTO snapshot VALUES (?, ?, 'staging', ?)", (manifest.snapshot_id, codec.json_text(manifest), stamp.wall_ms)
     )
@@ -379,6 +390,7 @@ def _swap_if_complete(db: Db, stamp: Stamp, source: str, context: Context, delta
         return
     before = {str(each) for (each,) in db.execute("SELECT item_id FROM item WHERE removed = 0").fetchall()}
     named: set[str] = set()
+    named_prices: set[tuple[str, str]] = set()
     for ref in manifest.chunks:
         body = db.execute("SELECT body FROM snapshot_chunk WHERE snapshot_id = ? AND n = ?", (snapshot_id, ref.n)).get
         assert isinstance(body, bytes)
@@ -387,19 +399,26 @@ def _swap_if_complete(db: Db, stamp: Stamp, source: str, context: Context, delta
         catalogue.apply_rows(db, stamp, new_rows(chunk.rows, context.currency), source, context.limits, delta)
         _open_stock(db, stamp, snapshot_id, chunk.stock, delta)
         named |= {item.sku for item in chunk.items}
+        named_prices |= {(row.sku, row.price_id) for row in chunk.rows}
     catalogue.remove_items(db, (ItemId(each) for each in sorted(before - named)), delta)
+    catalogue.withdraw_rows(db, stamp, named_prices, partial(_came_after, manifest), source, delta)
     db.execute("UPDATE snapshot SET state = 'old' WHERE state = 'live'")
     db.execute("UPDATE snapshot SET state = 'live' WHERE snapshot_id = ?", (snapshot_id,))
+    set_meta(db, "generation", snapshot_id)
     db.execute("DELETE FROM snapshot_chunk")
     current = cursors(db).get("price")
     if current is None or current.incarnation != manifest.price_incarnation or current.seq < manifest.base_price_seq:
         _set_cursor(db, "price", manifest.price_incarnation, manifest.base_price_seq)
-        db.execute(
-            "UPDATE inbox SET state = 'stale', raw = NULL WHERE stream = 'price' AND state = 'held' AND (incarnation <> ? OR seq <= ?)",
-            (manifest.price_incarnation, manifest.base_price_seq),
-        )
+        _forget_held(db, "price", manifest.price_incarnation, manifest.base_price_seq)
     _apply_held(db, stamp, "price", context, delta)
     delta.generation = snapshot_id
+
+
+def _came_after(manifest: SnapshotManifest, source: str) -> bool:
+    """Whether a price row of this source ("incarnation/stream/seq/id") is on top of the snapshot."""
+    incarnation, _, rest = source.partition("/price/")
+    seq = rest.partition("/")[0]
+    return incarnation == manifest.price_incarnation and seq.isdigit() and int(seq) > manifest.base_price_seq
 
 
 def _open_stock(db: Db, stamp: Stamp, snapshot_id: str, levels: Iterable[StockLevel], delta: Delta) -> None:
