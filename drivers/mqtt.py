@@ -232,7 +232,7 @@ class MqttLink:
         client = self._new_client(will)
         connection = Connection(self._connections, self.address, client)
         try:
-            await client.__aenter__()
+            await _entered(client)
         except aiomqtt.MqttCodeError as error:
             raise LinkRefused(f"broker {self.address} refused the connection: {error.rc}") from error
         except aiomqtt.MqttError as error:
@@ -271,6 +271,31 @@ class MqttLink:
             return ssl.create_default_context(cafile=self.address.ca)
         except (OSError, ssl.SSLError) as error:
             raise LinkRefused(f"CA file {self.address.ca}: {error}") from error
+
+
+async def _entered(client: aiomqtt.Client) -> None:
+    """Connect. A cancellation waits for the attempt to end (at most the answer time-out) and closes what it opened.
+
+    aiomqtt cut off in the middle leaves a paho client that goes on connecting by itself.
+    """
+    connecting = asyncio.ensure_future(client.__aenter__())
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        with suppress(aiomqtt.MqttError):
+            await connecting
+            await client.__aexit__(None, None, None)
+        raise
+
+
+def stop_if_cancelled() -> None:
+    """Raise the CancelledError that a TaskGroup lost because one of its tasks failed at the same moment.
+
+    To be called after `except* LinkLost` in a loop that would connect again.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def inner_client(client: aiomqtt.Client) -> paho.Client:

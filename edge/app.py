@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import uvloop
-
 from drivers.base import Clock
 from drivers.oepl import OeplDriver
 from edge.clock import SystemClock, entropy
@@ -60,8 +58,7 @@ def main(config: Config, *, time_scale: float = 1.0, sim_clock: Path | None = No
     """Run the daemon until SIGTERM or SIGINT. Returns the exit code: 0, or 3 for an error that a restart may heal."""
     logging.basicConfig(level=str(config.daemon.log_level).upper(), format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("mqtt").setLevel(logging.ERROR)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(config, time_scale, sim_clock))
+    return asyncio.run(_run(config, time_scale, sim_clock))
 
 
 async def _run(config: Config, time_scale: float, sim_clock: Path | None) -> int:

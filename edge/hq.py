@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from drivers.base import Clock
-from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, PublishRefused, Received, Will
+from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, PublishRefused, Received, Will, stop_if_cancelled
 from edge.hq_needs import Needs
 from edge.hq_outbox import OutboxPublisher, Upward, wait_until
 from edge.hq_ports import HqCounters, HqTimings, Missing, Outcome, ReceiveResult, SyncStore
@@ -93,6 +93,7 @@ class HqSync:
             finally:
                 self.connected = False
                 self.changed.set()
+            stop_if_cancelled()
             failures = 0 if self._clock.link_ms() - started_ms >= self._timings.stable_ms else failures + 1
             await wait_until(self._enrolled, self._clock.link_ms() + self._backoff_ms(failures), self._clock)
 

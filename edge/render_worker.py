@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import signal
 from dataclasses import dataclass
 
 from render.fields import LabelFields
 
 NICE = 10  # lanes come first
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class RenderedLabel:
 
 
 def prepare() -> None:
-    """Once per worker: step back behind the daemon, then compile or load the kernels."""
+    """Once per worker: end with the daemon however it ends, step back behind it, then compile or load the kernels."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(NICE)
     from render import api
 

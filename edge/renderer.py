@@ -71,3 +71,5 @@ class Renderer:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():  # nothing else here starts any
+                worker.kill()

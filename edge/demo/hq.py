@@ -15,7 +15,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from drivers.base import Clock
-from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, PublishRefused
+from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, PublishRefused, stop_if_cancelled
 from edge.demo.hq_books import HqBooks, Json
 from protocols.hq import TOPIC_PREFIX, Signer, Stream, Topics, partition_of
 from protocols.hq_events import BadUpward, Birth, parse_state, parse_sync
@@ -124,7 +124,8 @@ class MiniHq:
                         tasks.create_task(self._publish(connection), name="mini hq publish")
             except* LinkLost:
                 self._next = {}  # the retained birth says again where the store is
-                await asyncio.sleep(RETRY_S)
+            stop_if_cancelled()
+            await asyncio.sleep(RETRY_S)  # not inside: a cancellation there would come out in a group
 
     async def _receive(self, connection: Connection) -> None:
         while True:
