@@ -149,7 +149,9 @@ def run(
 
 @app.command(rich_help_panel=STORE)
 def demo(
-    seconds: Annotated[float | None, typer.Option(metavar="N", help="End after N seconds, else at Ctrl-C.", show_default=False)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="N", help="End N seconds after the store is ready, else at Ctrl-C.", show_default=False)
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result there.", show_default=False)] = None,
     speed: Annotated[float, typer.Option(metavar="N", help="Store time runs N times as fast.")] = 60.0,
 ) -> int | None:

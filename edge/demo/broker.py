@@ -67,7 +67,8 @@ def start_broker(directory: Path, port: int = 0, *, kind: BrokerKind | None = No
     log_path = directory / f"{kind}.log"
     with log_path.open("wb") as log:
         command = _command(kind, directory, port, extra_config)
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        # a group of its own: Ctrl-C on the terminal is for those who use the broker, and they end it when they are done
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, process_group=0)
     try:
         _wait_until_listening(process, port, log_path)
         yield RunningBroker(kind, HOST, port, process)
