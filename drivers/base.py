@@ -179,18 +179,7 @@ class Failed:
     detail: str = ""
 
 
-DriverEvent = (
-    RadioUp
-    | RadioDown
-    | LabelSeen
-    | DisplayUnknown
-    | OfferAccepted
-    | OfferCleared
-    | OnAir
-    | Stored
-    | Proven
-    | Failed
-)
+DriverEvent = RadioUp | RadioDown | LabelSeen | DisplayUnknown | OfferAccepted | OfferCleared | OnAir | Stored | Proven | Failed
 
 
 class LabelDriver(Protocol):

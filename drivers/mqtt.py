@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -281,6 +282,12 @@ async def _entered(client: aiomqtt.Client) -> None:
     connecting = asyncio.ensure_future(client.__aenter__())
     try:
         await asyncio.shield(connecting)
+    except aiomqtt.MqttError as error:
+        cause: BaseException | None = error
+        while cause is not None:  # paho leaves the socket of a failed handshake in a frame: closed now, not at some collection
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
+        raise
     except asyncio.CancelledError:
         with suppress(aiomqtt.MqttError):
             await connecting
@@ -291,7 +298,8 @@ async def _entered(client: aiomqtt.Client) -> None:
 def stop_if_cancelled() -> None:
     """Raise the CancelledError that a TaskGroup lost because one of its tasks failed at the same moment.
 
-    To be called after `except* LinkLost` in a loop that would connect again.
+    To be called after `except* LinkLost` in a loop that would connect again. The group's body must be waiting when a task fails: a
+    failure that meets Python 3.11's TaskGroup on its way out leaves a cancellation counted that nobody asked for.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -81,7 +81,8 @@ class SystemClock:
             elif abs(wall_ms - boot_ms - self._offset_ms) > JUMP_MS:
                 self._trusted = False
             self._offset_ms = wall_ms - boot_ms
-            self._high_wall_ms = max(self._high_wall_ms, wall_ms)
+            if self._trusted:  # a wrong clock that ran ahead must not make the right one look set back
+                self._high_wall_ms = max(self._high_wall_ms, wall_ms)
         return self._trusted
 
     def link_ms(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -268,7 +269,7 @@ class Control:
         if self._price_source is not PriceSource.FILE:
             raise RpcError(ErrorCode.REFUSED, 'the configuration says price_source = "hq": prices come from HQ alone')
         try:
-            rows = read_items(asked.csv, self._facts.currency_exponent)
+            rows = await asyncio.to_thread(read_items, asked.csv, self._facts.currency_exponent)  # seconds for a large file
         except CsvError as error:
             raise RpcError(ErrorCode.REFUSED, str(error)) from None
         stamp, limits = self._store.stamp(), self._store.context.limits

@@ -7,10 +7,10 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
-from edge.model import AMOUNT_MINOR_MAX, UNIT_OF_SOLD_BY, Item, ItemId, Place, Unit
+from edge.model import AMOUNT_MINOR_MAX, LABEL_ITEMS_MAX, UNIT_OF_SOLD_BY, Item, ItemId, Place, Unit
 
 ITEM_COLUMNS: Final = (
     "sku",
@@ -34,6 +34,7 @@ LABEL_COLUMNS: Final = ("label", "items", "template", "aisle", "bay", "shelf", "
 REQUIRED_LABEL_COLUMNS: Final = ("label", "items")
 ROWS_MAX: Final = 200_000  # several times the largest catalogue of one store
 _SKU: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+_AMOUNT: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,6})?")
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,31}")
 
 
@@ -64,13 +65,19 @@ def read_items(text: str, exponent: int) -> list[ItemRow]:
     """Rows of an item file; `exponent` is the number of decimals of the store's currency. Raises CsvError."""
     rows: list[ItemRow] = []
     seen: dict[str, int] = {}
+    codes: dict[str, int] = {}
     for line, values in _records(text, ITEM_COLUMNS, REQUIRED_ITEM_COLUMNS):
         cell = _Cells(line, values)
         sku = cell.matching("sku", _SKU, "1 to 64 letters, digits and . _ : / -")
         if sku in seen:
             raise CsvError(f"line {line}, column sku: {sku} is on line {seen[sku]} already")
         seen[sku] = line
-        rows.append(_item_row(cell, sku, exponent))
+        row = _item_row(cell, sku, exponent)
+        for gtin, _ in row.codes:
+            if gtin in codes:
+                raise CsvError(f"line {line}, column gtin: {gtin} belongs to the item on line {codes[gtin]} already")
+            codes[gtin] = line
+        rows.append(row)
     return rows
 
 
@@ -111,11 +118,17 @@ def _item_row(cell: _Cells, sku: str, exponent: int) -> ItemRow:
 def read_labels(text: str, default_template: str) -> list[LabelRow]:
     """Rows of a binding file; several items in one cell are separated by spaces. Raises CsvError."""
     rows: list[LabelRow] = []
+    seen: dict[str, int] = {}
     for line, values in _records(text, LABEL_COLUMNS, REQUIRED_LABEL_COLUMNS):
         cell = _Cells(line, values)
         place = Place(cell.text("aisle"), cell.text("bay"), cell.text("shelf"), cell.text("slot"))
         label = cell.matching("label", _LABEL, "1 to 32 letters, digits and . _ : -")
         items = tuple(ItemId(each) for each in cell.required("items").split())
+        if label in seen:
+            raise CsvError(f"line {line}, column label: {label} is on line {seen[label]} already")
+        seen[label] = line
+        if len(items) > LABEL_ITEMS_MAX:
+            raise CsvError(f"line {line}, column items: {len(items)} items, a label shows at most {LABEL_ITEMS_MAX}")
         rows.append(LabelRow(label, items, cell.text("template") or default_template, place))
     return rows
 
@@ -127,6 +140,8 @@ def _records(text: str, known: tuple[str, ...], required: tuple[str, ...]) -> It
         for name in header:
             if name not in known:
                 raise CsvError(f"line 1: unknown column {name!r}; known: {', '.join(known)}")
+        for name in {name for name in header if header.count(name) > 1}:
+            raise CsvError(f"line 1: column {name!r} is there twice")
         for name in required:
             if name not in header:
                 raise CsvError(f"line 1: column {name!r} is missing")
@@ -186,11 +201,10 @@ class _Cells:
         value = self.text(column)
         if not value:
             return None
-        try:
-            minor = Decimal(value).scaleb(exponent)
-        except InvalidOperation:
-            raise CsvError(f"line {self.line}, column {column}: {value!r}, expected an amount such as 1.99") from None
-        if not minor.is_finite() or minor != minor.to_integral_value() or not 0 <= minor <= AMOUNT_MINOR_MAX:
+        if _AMOUNT.fullmatch(value) is None:
+            raise CsvError(f"line {self.line}, column {column}: {value!r}, expected an amount such as 1.99")
+        minor = Decimal(value).scaleb(exponent)
+        if minor != minor.to_integral_value() or minor > AMOUNT_MINOR_MAX:
             raise CsvError(f"line {self.line}, column {column}: {value!r}, expected 0 or more with at most {exponent} decimals")
         return int(minor)
 

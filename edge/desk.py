@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from drivers.base import Clock
@@ -21,6 +23,7 @@ from edge.store.store import Store
 from edge.store.till import IdConflict, NewSale, Recorded, SaleLine
 from protocols.hq import uuid7
 from protocols.pos import (
+    AMOUNT_MINOR_MAX,
     CommitLine,
     CommitParams,
     CommitResult,
@@ -38,6 +41,8 @@ from protocols.pos import (
     StatusResult,
     commit_digest,
 )
+
+CONFLICTS_MAX: Final = 64  # a till repeats one sale at a time; an id that is told of twice does no harm
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Desk:
         self._facts = facts
         self._entropy = entropy
         self._heard_ms = heard_ms
+        self._conflicts: deque[str] = deque(maxlen=CONFLICTS_MAX)  # sale ids that HQ was told about
 
     # -- edge.pos.LaneDesk ---------------------------------------------------------------------------------------------
 
@@ -134,6 +140,8 @@ class Desk:
             self._facts.quote_valid_ms,
             params.member,
         )
+        if quote.total_minor > AMOUNT_MINOR_MAX:
+            raise RpcError(ErrorCode.BAD_QUANTITY, f"the basket comes to more than {AMOUNT_MINOR_MAX} minor units")
         as_of = self._as_of()
         self._view.lease(quote)  # a lease from the moment the price is computed: a cut's picture must not pass it on the way
         await self._store.put_quote(quote, earlier.quote_id if earlier else None)
@@ -217,7 +225,8 @@ class Desk:
         own = pricing.target(rows, latched_ms, member=True) if member else None
         return (*curves, own.curve) if own is not None else tuple(curves)
 
-    def _find(self, code: str | None, item_id: str | None) -> tuple[Item, int]:
+    def _find(self, code: str | None, item_id: str | None, *, removed: bool = False) -> tuple[Item, int]:
+        """The item and how many pieces the code stands for; `removed`: also one that has left the catalogue. Raises RpcError."""
         pack_quantity = 1
         if code is not None:
             found = self._view.barcodes.get(code.zfill(14)) if code.isdigit() and len(code) in (8, 12, 13, 14) else None
@@ -225,7 +234,7 @@ class Desk:
                 raise RpcError(ErrorCode.UNKNOWN_ITEM, f"no item has the code {code[:40]}")
             item_id, pack_quantity = found
         item = self._view.items.get(ItemId(item_id or ""))
-        if item is None or item.removed:
+        if item is None or (item.removed and not removed):
             raise RpcError(ErrorCode.UNKNOWN_ITEM, f"no item {(item_id or '')[:40]}")
         return item, pack_quantity
 
@@ -337,7 +346,7 @@ class Desk:
 
     def _sold_line(self, line: CommitLine, quote: Quote | None) -> SaleLine:
         try:
-            item, pack_quantity = self._find(line.code, line.item_id)
+            item, pack_quantity = self._find(line.code, line.item_id, removed=True)
         except RpcError:
             return SaleLine(line.line_id, None, line.code or line.item_id or "", line.quantity, line.total_minor, None, None)
         units = line.quantity * pack_quantity
@@ -361,6 +370,10 @@ class Desk:
         return sum(tender.amount_minor for tender in params.tenders) or sum(line.total_minor for line in lines)
 
     async def _conflict(self, lane_id: str, sale_id: str) -> None:
+        """Tell HQ, once for each id: a till that keeps asking must not fill the outbox."""
+        if sale_id in self._conflicts:
+            return
+        self._conflicts.append(sale_id)
         name = hashlib.sha256(sale_id.encode()).hexdigest()[:12]
         await self._store.note_alert("sale_id_conflict", f"lane {lane_id}: sale {sale_id} ({name}) came again with another body")
 

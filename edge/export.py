@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from drivers.base import Clock
 from edge.store.journal import rfc3339
@@ -40,10 +40,29 @@ class Exporter:
         self._directory.mkdir(parents=True, exist_ok=True)
         name = f"events-{rfc3339(self._clock.wall_ms())[:10]}.jsonl"
         lines = "".join(_line(incarnation, event) for event in events if event.kind in KINDS)
-        with (self._directory / name).open("a", encoding="utf-8") as file:
-            file.write(lines)
+        path = self._directory / name
+        is_new = not path.exists()
+        with path.open("a+b") as file:
+            if file.tell() and not self._ends_a_line(file):
+                file.write(b"\n")  # a crash or a full disk left half a line, which comes again whole
+            file.write(lines.encode())
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            self._keep_name()
+
+    @staticmethod
+    def _ends_a_line(file: BinaryIO) -> bool:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+    def _keep_name(self) -> None:
+        """Make the new file's name durable too: what it holds is about to be acknowledged."""
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _line(incarnation: str, event: Event) -> str:

@@ -120,6 +120,7 @@ class HqSync:
                     await self._enrolled.wait()
                     for task in working:
                         task.cancel()
+                    await asyncio.wait(working)  # in here: see `stop_if_cancelled`
             finally:
                 upward.send(connection, _STATE, death, retain=True)  # an orderly end sends no will; on a dead link it goes nowhere
 

@@ -41,7 +41,7 @@ from edge.renderer import Renderer, RenderFailed
 from edge.store.rows import json_text
 from edge.store.shelf import NewAttempt
 from edge.store.store import Store
-from render.errors import RenderError
+from render.errors import FieldError, RenderError
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,15 @@ class _Work:
     in_flight_radio: str = ""
     picture: Picture | None = None  # of the last attempt, to offer the very same again if it never went on the air
     was_on_air: bool = False
-    waiting_for_lease: Delivery | None = None  # in the may-set already; its bytes wait until no quote lives above it
     failures: int = 0
     next_try_ms: int = 0
     unsettled_since_ms: int | None = None
     problem: str = ""
+    undrawable: str = ""  # content hash of a picture that the item's data do not allow
+
+    def begin(self, attempt_id: AttemptId, content_hash: str, radio_id: str, picture: Picture) -> None:
+        """An attempt is about to be written down: from now on what its radio says about older ones is not about it."""
+        self.in_flight, self.in_flight_hash, self.in_flight_radio, self.picture = attempt_id, content_hash, radio_id, picture
 
 
 class LabelService:
@@ -178,6 +182,7 @@ class LabelService:
         self._work.clear()
         self._drawing = 0
         self._ready.update(dict.fromkeys(self._view.labels))
+        self._view.changed_items.update(self._view.waiting)  # among them items without a label: nothing else would look at them
         self._gone = {(entry.label_id, entry.attempt_id): None for entry in self._view.may_entries() if entry.state is MayState.GONE}
         await self._store.put_in_force(list(self._view.rows))
         async with asyncio.TaskGroup() as self._tasks:
@@ -206,6 +211,7 @@ class LabelService:
         self._trusted = trusted
         if due:
             await self._store.put_in_force(dict.fromkeys(due))
+            self._view.changed_items.update(self._view.waiting.intersection(due))  # outranked rows are confirmed at their time, too
         lapsed = [quote.quote_id for quote in self._view.quotes.values() if now_ms - quote.made_ms >= quote.valid_ms]
         if lapsed:
             await self._store.lapse_quotes(lapsed)
@@ -263,15 +269,12 @@ class LabelService:
         now_ms = self._clock.now_ms()
         if work.unsettled_since_ms is None:
             work.unsettled_since_ms = now_ms
-        if work.waiting_for_lease is not None and work.in_flight_hash == wanted.content_hash:
-            self._deliver(label_id, work, wanted, self._radio_for(work.in_flight_radio), work.waiting_for_lease)
-            return
         if planning.waits_for_person(entries, wanted.content_hash):
             work.problem = "proven by a grade that does not bind a rise here: a person must confirm"
             return
         if work.in_flight is not None and work.in_flight_hash == wanted.content_hash:
             return
-        if work.in_flight is None and now_ms < work.next_try_ms:
+        if now_ms < work.next_try_ms:
             self._later[label_id] = work.next_try_ms
             return
         radio = self._radio_for(label.last_radio)
@@ -286,24 +289,34 @@ class LabelService:
         self._start(self._send(label_id, work, wanted, radio))
 
     def _wanted(self, label_id: str, work: _Work) -> Wanted | None:
+        """What the label should show; "see staff" while its item's data cannot be drawn, None while its template cannot."""
+        label = self._view.labels[label_id]
         try:
-            return planning.wanted_picture(self._view, self._view.labels[label_id], self._facts)
+            wanted = planning.wanted_picture(self._view, label, self._facts)
+            if wanted.content_hash != work.undrawable:
+                work.undrawable = ""
+                return wanted
+        except FieldError as error:
+            work.undrawable = "fields"
+            self._not_drawn(label_id, work, str(error))
         except RenderError as error:
             self._not_drawn(label_id, work, str(error))
+            if work.unsettled_since_ms is None:
+                work.unsettled_since_ms = self._clock.now_ms()
             return None
+        binding = self._view.bindings.get(label_id)
+        return planning.see_staff(label, binding.items[0] if binding and binding.items else "", self._facts)
 
     def _not_drawn(self, label_id: str, work: _Work, reason: str) -> None:
         if work.problem != reason:
             log.warning("label=%s cannot be drawn: %s", label_id, reason)
             self.counters.render_errors += 1
         work.problem = reason
-        if work.unsettled_since_ms is None:
-            work.unsettled_since_ms = self._clock.now_ms()
 
     def _settled(self, label_id: str, work: _Work) -> None:
         if work.unsettled_since_ms is not None:
             self.counters.settled += 1
-        self._work[label_id] = _Work()
+        self._work[label_id] = _Work(undrawable=work.undrawable, problem=work.problem if work.undrawable else "")
         self._later.pop(label_id, None)
         binding = self._view.bindings.get(label_id)
         for item_id in binding.items if binding else ():
@@ -334,7 +347,7 @@ class LabelService:
         return next((radio for radio in up if radio.driver.radio_id == last_radio), up[0] if up else None)
 
     def _leased_above(self, wanted: Wanted) -> bool:
-        return pricing.lease_above(((offer.item_id, offer.curve) for offer in wanted.offers), self._view.leased_lines) is not None
+        return pricing.lease_above(((offer.item_id, offer.curve) for offer in wanted.offers), self._view.leased_lines)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -351,31 +364,28 @@ class LabelService:
         again = self._same_again(label_id, work, wanted)
         if again is not None:
             attempt_id, picture = again
-            await self._store.offer_again(attempt_id, label_id, radio.driver.radio_id or "", radio.driver.offer_lifetime_ms)
+            work.begin(attempt_id, wanted.content_hash, radio.driver.radio_id or "", picture)
+            await self._store.offer_again(attempt_id, label_id, work.in_flight_radio, radio.driver.offer_lifetime_ms)
         else:
-            attempt_id = self._store.new_attempt_id()
+            attempt_id = await self._store.new_attempt_id()
             rendered = await self._draw(label_id, work, wanted, attempt_id)
             if rendered is None or self._leased_above(wanted):
                 return
             picture = Picture(rendered.codec, rendered.data)
+            work.begin(attempt_id, wanted.content_hash, radio.driver.radio_id or "", picture)
             await self._store.begin_attempt(_new_attempt(attempt_id, label_id, wanted, rendered, radio.driver))
             work.was_on_air = False
-        work.in_flight, work.in_flight_hash, work.picture = attempt_id, wanted.content_hash, picture
-        work.in_flight_radio = radio.driver.radio_id or ""
         self._deliver(label_id, work, wanted, radio, Delivery(attempt_id, LabelId(label_id), picture))
 
-    def _deliver(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState | None, delivery: Delivery) -> None:
-        """Hand a committed attempt to its radio, unless somebody was quoted more than it promises: then when that has lapsed."""
-        if radio is None or radio.driver.radio_id != work.in_flight_radio:
-            work.in_flight, work.waiting_for_lease = None, None  # the radio it was written down for is gone: begin again
-            self._ready[label_id] = None
+    def _deliver(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState, delivery: Delivery) -> None:
+        """Hand a committed attempt to its radio, unless somebody was quoted more than it promises or the radio is another by now.
+
+        Then it is planned again, and offered as it is when nothing speaks against it any more.
+        """
+        if radio.driver.radio_id != work.in_flight_radio or self._leased_above(wanted):
+            work.in_flight = None
             return
-        if self._leased_above(wanted):
-            work.waiting_for_lease = delivery
-            self._later[label_id] = self._clock.now_ms() + LEASE_RETRY_MS
-            return
-        work.waiting_for_lease = None
-        for lingering in self._store.lingering_radios(label_id, delivery.attempt_id):
+        for lingering in self._store.offering_radios(label_id, delivery.attempt_id):
             other = next((each for each in self.radios.values() if each.driver.radio_id == lingering), None)
             if other is not None and other is not radio:
                 other.driver.withdraw(delivery.label_id)
@@ -397,11 +407,14 @@ class LabelService:
         try:
             rendered = await self._renderer.draw(wanted.fields, self._store.attempt_number(attempt_id), codecs)
         except (RenderError, RenderFailed) as error:
+            if isinstance(error, FieldError):
+                work.undrawable = wanted.content_hash
             self._not_drawn(label_id, work, str(error))
             self._fail_later(work)
             return None
         self.counters.rendered += 1
-        work.problem = ""
+        if not work.undrawable:
+            work.problem = ""
         return rendered
 
     def _fail_later(self, work: _Work, *, minimum_ms: int = 0) -> None:
@@ -449,7 +462,7 @@ class LabelService:
             case DisplayUnknown():
                 await self._store.add_unknown(event.label_id, event.reason)
             case OfferAccepted():
-                await self._store.clear_offers(event.label_id, event.radio_id, event.attempt_id)
+                await self._store.accept_offer(event.label_id, event.radio_id, event.attempt_id)
             case OfferCleared():
                 work = self._work.get(event.label_id)
                 mine = work.in_flight if work is not None and work.in_flight_radio == event.radio_id else None
@@ -477,6 +490,10 @@ class LabelService:
         if radio.up or radio.last_error != event.reason:
             log.warning("radio=%s down: %s", radio.driver.name, event.reason)
         radio.up, radio.last_error = False, event.reason
+        for label_id, work in self._work.items():
+            if work.in_flight is not None and work.in_flight_radio == radio.driver.radio_id:
+                work.in_flight = None  # whatever it still holds, another radio may offer it too
+                self._ready[label_id] = None
 
     async def _on_air(self, event: OnAir) -> None:
         work = self._work.get(event.label_id)
@@ -507,7 +524,7 @@ class LabelService:
         log.info("label=%s attempt=%s outcome=%s %s", event.label_id, event.attempt_id, reason, event.detail)
         work.in_flight = None
         work.problem = reason
-        crowded = len(self._view.may_of_label(event.label_id)) >= MAY_SET_MAX
+        crowded = len(planning.may_still_show(self._view.may_of_label(event.label_id))) >= MAY_SET_MAX
         self._fail_later(work, minimum_ms=SILENT_RETRY_MS if crowded else 0)
         if event.reason in (FailReason.RADIO_LOST, FailReason.DISPLAY_LOST) and not crowded:
             work.next_try_ms = self._clock.now_ms()  # not the label's fault: at once

@@ -44,10 +44,14 @@ def wanted_picture(view: View, label: LabelState, facts: PictureFacts) -> Wanted
     item = view.items.get(binding.items[0])
     in_force = view.in_force.get(binding.items[0])
     if item is None or item.removed or in_force is None:
-        name = item.name if item is not None else binding.items[0]
-        return _picture(LabelFields(template=SEE_STAFF, panel=label.panel, label_id=label.label_id, locale=facts.locale, name=name), ())
+        return see_staff(label, item.name if item is not None else binding.items[0], facts)
     fields = priced_fields(view, item, in_force, binding.template, label.panel, label.label_id, facts)
     return _picture(fields, (Offer(item.item_id, in_force.row.curve, row_id=in_force.row.row_id),))
+
+
+def see_staff(label: LabelState, name: str, facts: PictureFacts) -> Wanted:
+    """The picture that promises nothing, for an item that cannot be sold or drawn. Raises render's FieldError for an odd name."""
+    return _picture(LabelFields(template=SEE_STAFF, panel=label.panel, label_id=label.label_id, locale=facts.locale, name=name), ())
 
 
 def priced_fields(view: View, item: Item, in_force: InForce, template: str, panel: str, label_id: str, facts: PictureFacts) -> LabelFields:

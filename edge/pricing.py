@@ -6,7 +6,8 @@ The invariants (P1 to P6) and why each clause is needed: docs/reference/price-gu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from edge.model import Curve, InForce, ItemId, MayEntry, MayKind, MayState, PriceKind, PriceRow, QuoteLine
 
@@ -36,27 +37,22 @@ def _latest(rows: Iterable[PriceRow], kinds: tuple[PriceKind, ...]) -> PriceRow 
     return max((row for row in rows if row.kind in kinds), key=lambda row: (row.effective_from_ms, row.price_id), default=None)
 
 
-def next_boundary_ms(rows: Iterable[PriceRow], after_ms: int) -> int | None:
-    """The first instant after `after_ms` at which `target` may change by time alone."""
-    instants = (
-        instant for row in rows if not row.cancelled for instant in (row.effective_from_ms, row.effective_to_ms) if instant is not None
-    )
-    return min((instant for instant in instants if instant > after_ms), default=None)
-
-
 def advance(current: InForce | None, rows: Iterable[PriceRow], now_ms: int, *, clock_trusted: bool) -> InForce | None:
     """The target to put in force now, or None when what is in force stays.
 
-    Time that went back undoes nothing (`latched_through_ms`). While the clock was never trusted since boot a rise that only
-    the clock asks for does not bind; a cut does (the safe side), and so does what HQ ordered without a start time.
+    Time that went back undoes nothing (`latched_through_ms`). While the clock is not trusted a rise that the clock asks for,
+    by a start or by another row's end, does not bind; a cut does (the safe side), and so does a rise that HQ ordered at once.
     """
     rows = tuple(rows)
     latched_ms = max(now_ms, current.latched_through_ms) if current else now_ms
     wanted = target(rows, latched_ms)
     if wanted is None or (current is not None and _same(wanted, current.row)):
         return None
-    if current is not None and not clock_trusted and not wanted.immediate and wanted.curve.is_above(current.row.curve):
-        return None
+    if current is not None and not clock_trusted and wanted.curve.is_above(current.row.curve):
+        endless = (replace(row, effective_to_ms=None) if _same(row, current.row) else row for row in rows)
+        ordered = target(endless, latched_ms)
+        if not wanted.immediate or ordered is None or not _same(ordered, wanted):
+            return None
     return InForce(wanted, latched_ms)
 
 
@@ -137,17 +133,25 @@ def share_bundle(charges: Mapping[str, tuple[int, int]], bundle_total_minor: int
     return shares
 
 
-def lease_above(offers: Iterable[tuple[ItemId, Curve]], leased: Callable[[ItemId], Iterable[QuoteLine]]) -> QuoteLine | None:
-    """A live quoted line that costs more than a picture about to be sent would promise, or None. Such a picture waits."""
+def lease_above(offers: Iterable[tuple[ItemId, Curve]], leased: Callable[[ItemId], Iterable[tuple[QuoteLine, ...]]]) -> bool:
+    """Whether a live quote charges more for an item, line by line or in all, than a picture about to be sent would promise.
+
+    Such a picture waits. `leased` gives the lines of each live quote for an item.
+    """
     for item_id, curve in offers:
-        for line in leased(item_id):
-            if line.total_minor > curve.cost_minor(line.quantity):
-                return line
+        for lines in leased(item_id):
+            total_minor, quantity = sum(line.total_minor for line in lines), sum(line.quantity for line in lines)
+            if total_minor > curve.cost_minor(quantity) or any(line.total_minor > curve.cost_minor(line.quantity) for line in lines):
+                return True
+    return False
+
+
+def anomaly(new: Curve, old: Curve, *, factor: Fraction, drop_percent: Fraction) -> str | None:
+    """Why a change looks like a typing error, at any quantity that either offer names: too many times as dear, or too deep a cut."""
+    for quantity in sorted({point[0] for point in (*old.points, *new.points)}):
+        before, after = old.cost_minor(quantity), new.cost_minor(quantity)
+        if after > before * factor:
+            return f"{before} to {after} for {quantity}: more than {float(factor):g} times"
+        if after * 100 < before * (100 - drop_percent):
+            return f"{before} to {after} for {quantity}: a cut of more than {float(drop_percent):g} %"
     return None
-
-
-def is_anomalous(new: Curve, old: Curve, *, factor: int, drop_percent: int) -> bool:
-    """Whether a change looks like a typing error: dearer than `factor` times, or cheaper by more than `drop_percent`."""
-    quantity = old.points[0][0]
-    before, after = old.cost_minor(quantity), new.cost_minor(quantity)
-    return after > before * factor or after * 100 < before * (100 - drop_percent)

@@ -63,12 +63,15 @@ class View:
         self.revision = 0  # grows with every change that a lane could see
         self.changed_items: set[ItemId] = set()  # since the planner last took them
         self.changed_labels: set[str] = set()
+        self._singles_of_item: dict[ItemId, set[str]] = {}  # codes that stand for one piece
         self._may_of_label: dict[str, dict[int, MayEntry]] = {}
         self._may_of_item: dict[ItemId, dict[int, MayEntry]] = {}
         self._labels_of_item: dict[ItemId, set[str]] = {}
         self._leases_of_item: dict[ItemId, dict[str, list[QuoteLine]]] = {}
         self._quotes_of_basket: dict[tuple[str, str], str] = {}
-        self._boundaries: list[tuple[int, ItemId]] = []
+        self._boundaries: list[tuple[int, ItemId]] = []  # a heap; no boundary is in it twice
+        self._watched: set[tuple[int, ItemId]] = set()
+        self._looked_ms = 0
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -88,10 +91,10 @@ class View:
         """Labels bound to the item now."""
         return frozenset(self._labels_of_item.get(item_id, ()))
 
-    def leased_lines(self, item_id: ItemId) -> Iterator[QuoteLine]:
-        """Lines of live quotes for the item."""
+    def leased_lines(self, item_id: ItemId) -> Iterator[tuple[QuoteLine, ...]]:
+        """The lines for the item, of each live quote that has some."""
         for lines in self._leases_of_item.get(item_id, {}).values():
-            yield from lines
+            yield tuple(lines)
 
     def quote_of_basket(self, lane_id: str, basket_id: str) -> Quote | None:
         """The lane's live quote for the basket."""
@@ -99,18 +102,20 @@ class View:
         return self.quotes.get(quote_id) if quote_id else None
 
     def due_items(self, now_ms: int) -> list[ItemId]:
-        """Take the items whose price may change by time alone at or before `now_ms`. They come back by `watch`."""
+        """Take the items whose price may change by time alone at or before `now_ms`, UTC: each boundary once.
+
+        A wall clock that went back brings its boundaries once more: what was not put in force then is due again.
+        """
+        if now_ms < self._looked_ms:
+            for item_id, rows in self.rows.items():
+                self._watch(item_id, rows, now_ms)
+        self._looked_ms = now_ms
         due: list[ItemId] = []
         while self._boundaries and self._boundaries[0][0] <= now_ms:
-            due.append(heapq.heappop(self._boundaries)[1])
+            boundary = heapq.heappop(self._boundaries)
+            self._watched.discard(boundary)
+            due.append(boundary[1])
         return due
-
-    def next_boundary_ms(self) -> int | None:
-        return self._boundaries[0][0] if self._boundaries else None
-
-    def watch(self, item_id: ItemId, instant_ms: int) -> None:
-        """Ask for the item in `due_items` at `instant_ms`. A needless entry is harmless: the price is compared again."""
-        heapq.heappush(self._boundaries, (instant_ms, item_id))
 
     def lease(self, quote: Quote) -> None:
         """Count a quote as live before its transaction is committed; the commit's delta puts the same value again."""
@@ -127,11 +132,8 @@ class View:
             self._put_code(code, owner)
         for item_id, rows in delta.rows.items():
             self.rows[item_id] = rows
-            for row in rows:
-                for instant in (row.effective_from_ms, row.effective_to_ms):
-                    current = self.in_force.get(item_id)
-                    if instant is not None and (current is None or instant > current.latched_through_ms):
-                        self.watch(item_id, instant)
+            current = self.in_force.get(item_id)  # compared when its transaction was stamped, which may be before the last look
+            self._watch(item_id, rows, current.latched_through_ms if current else 0)
             self.changed_items.add(item_id)
         for item_id, in_force in delta.in_force.items():
             self.in_force[item_id] = in_force
@@ -159,13 +161,20 @@ class View:
         self.changed_items, self.changed_labels = set(), set()
         return items, labels
 
+    def _watch(self, item_id: ItemId, rows: Iterable[PriceRow], after_ms: int) -> None:
+        for row in rows:
+            for instant in (row.effective_from_ms, row.effective_to_ms):
+                if instant is not None and instant > after_ms and (instant, item_id) not in self._watched:
+                    self._watched.add((instant, item_id))
+                    heapq.heappush(self._boundaries, (instant, item_id))
+
     def _put_code(self, code: str, owner: tuple[ItemId, int] | None) -> None:
         old = self.barcodes.get(code)
-        if old is not None and self.codes.get(old[0]) == code:
-            del self.codes[old[0]]
         _put(self.barcodes, code, owner)
-        if owner is not None and owner[1] == 1 and code <= self.codes.get(owner[0], code):
-            self.codes[owner[0]] = code
+        for item_id in {each[0] for each in (old, owner) if each is not None}:
+            singles = self._singles_of_item.setdefault(item_id, set())
+            (singles.add if owner == (item_id, 1) else singles.discard)(code)
+            _put(self.codes, item_id, min(singles, default=None))
 
     def _bind(self, label_id: str, binding: Binding | None) -> None:
         old = self.bindings.get(label_id)
@@ -174,6 +183,7 @@ class View:
         _put(self.bindings, label_id, binding)
         for item_id in binding.items if binding else ():
             self._labels_of_item.setdefault(item_id, set()).add(label_id)
+        self.changed_items.update(old.items if old else ())  # one label fewer may be all that its confirmation waited for
         self.changed_labels.add(label_id)
 
     def _put_may(self, label_id: str, attempt_id: int, entry: MayEntry | None) -> None:
@@ -187,6 +197,8 @@ class View:
         self.changed_labels.add(label_id)
 
     def _put_quote(self, quote_id: str, quote: Quote | None) -> None:
+        if quote is not None and quote_id in self.quotes:
+            return  # leased before its commit; a later quote of the basket may stand already
         old = self.quotes.pop(quote_id, None)
         if old is not None:
             for line in old.lines:

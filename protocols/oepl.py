@@ -276,6 +276,8 @@ class ModuleSession:
         command, block = self._in_flight, self._block
         if self._phase is _Phase.SWITCHING:
             self._reply_by_ms = None
+            self._switch_at_ms = None
+            self.baud = FAST_BAUD  # in a simulated store whose time runs fast the second ACK comes before we have switched
             self._become_ready()
         elif self._phase is _Phase.ASKING:
             pass  # the fields that follow are the answer: they cannot be mistaken for another command's

@@ -122,6 +122,7 @@ class MiniHq:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._receive(connection), name="mini hq receive")
                         tasks.create_task(self._publish(connection), name="mini hq publish")
+                        await asyncio.Event().wait()  # a failure must meet us here: see `stop_if_cancelled`
             except* LinkLost:
                 self._next = {}  # the retained birth says again where the store is
             stop_if_cancelled()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -79,12 +79,17 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
     """Store price rows (older or equal revs are stale) and put in force what is due. `limits` None: a person released them."""
     applied = Applied([], [])
     accepted: list[NewRow] = []
+    touched: dict[ItemId, None] = {}
     for new in new_rows:
-        known = db.execute("SELECT max(rev) FROM price_row WHERE item_id = ? AND price_id = ?", (new.item_id, new.price_id)).get
-        if isinstance(known, int) and known >= new.rev:
-            applied.stale += 1
-        else:
+        known = db.execute(
+            "SELECT rev, row_id FROM price_row WHERE item_id = ? AND price_id = ? ORDER BY rev DESC LIMIT 1", (new.item_id, new.price_id)
+        ).fetchone()
+        if known is None or known[0] < new.rev:
             accepted.append(new)
+            continue
+        applied.stale += 1
+        if known[0] == new.rev and db.execute("DELETE FROM price_withdrawn WHERE withdrawn_row_id = ? RETURNING 1", (known[1],)).get:
+            touched[new.item_id] = None  # HQ has it again
     for new, reason in _anomalies(db, accepted, limits):
         accepted.remove(new)
         applied.held.append(_hold(db, stamp, new, reason, source))
@@ -94,10 +99,32 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
             "UPDATE price_hold SET state = 'superseded' WHERE item_id = ? AND price_id = ? AND rev < ? AND state = 'held'",
             (new.item_id, new.price_id, new.rev),
         )
-    for item_id in {row.item_id: None for row in applied.rows}:
+    _compare(db, stamp, touched | {row.item_id: None for row in applied.rows}, delta)
+    return applied
+
+
+def _compare(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:
+    """These items' rows changed: read them again and put in force what is due."""
+    for item_id in item_ids:
         delta.rows[item_id] = codec.read_rows(db, item_id)
         put_in_force(db, stamp, item_id, delta)
-    return applied
+
+
+def withdraw_rows(db: Db, stamp: Stamp, named: set[tuple[str, str]], is_newer: Callable[[str], bool], source: str, delta: Delta) -> None:
+    """Prices that a whole catalogue does not name (by item and price id) are no longer HQ's, as if cancelled.
+
+    `is_newer` says of a row's source whether it came after that catalogue was written.
+    """
+    found = db.execute(
+        "SELECT row_id, item_id, price_id, source FROM price_row AS p WHERE NOT cancelled AND NOT EXISTS "
+        "(SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev)"
+    ).fetchall()
+    touched: dict[ItemId, None] = {}
+    for row_id, item_id, price_id, row_source in found:
+        if (item_id, price_id) not in named and not is_newer(row_source):
+            db.execute("INSERT OR IGNORE INTO price_withdrawn VALUES (?, ?)", (row_id, source))
+            touched[ItemId(item_id)] = None
+    _compare(db, stamp, touched, delta)
 
 
 def _store_row(db: Db, stamp: Stamp, new: NewRow, source: str) -> PriceRow:
@@ -205,7 +232,8 @@ def _anomalies(db: Db, accepted: list[NewRow], limits: AnomalyLimits | None) -> 
     if limits is None:
         return []
     before = {new.item_id: codec.read_in_force(db, new.item_id) for new in accepted}
-    changed = [new for new in accepted if (old := before[new.item_id]) is not None and new.curve and new.curve != old.row.curve]
+    moved = [new for new in accepted if new.curve is not None and not new.cancelled]
+    changed = [new for new in moved if (old := before[new.item_id]) is not None and new.curve != old.row.curve]
     total = db.execute("SELECT count(*) FROM in_force").get
     assert isinstance(total, int)
     items = len({new.item_id for new in changed})
@@ -217,12 +245,9 @@ def _anomalies(db: Db, accepted: list[NewRow], limits: AnomalyLimits | None) -> 
         old = before[new.item_id]
         assert old is not None
         assert new.curve is not None
-        quantity = old.row.curve.points[0][0]
-        was, asked = old.row.curve.cost_minor(quantity), new.curve.cost_minor(quantity)
-        if asked > was * limits.factor:
-            found.append((new, f"{was} to {asked}: more than {float(limits.factor):g} times"))
-        elif asked * 100 < was * (100 - limits.drop_percent):
-            found.append((new, f"{was} to {asked}: a cut of more than {float(limits.drop_percent):g} %"))
+        why = pricing.anomaly(new.curve, old.row.curve, factor=limits.factor, drop_percent=limits.drop_percent)
+        if why is not None:
+            found.append((new, why))
     return found
 
 

@@ -42,6 +42,10 @@ class Refused(Exception):
     """What was asked cannot be done, for a reason that a person or a peer can act on. Nothing was changed."""
 
 
+# What a transaction's own input can lead to: it is rolled back alone, and the file is as good as before.
+OWN_TROUBLE = (Refused, ValueError, LookupError, TypeError, ArithmeticError, apsw.ConstraintError)
+
+
 @dataclass(slots=True)
 class _Job:
     transaction: Transaction[Any]
@@ -96,6 +100,8 @@ class Writer:
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_MAX)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._open: dict[asyncio.Future[Any], None] = {}  # not yet answered
+        self._over: StoreError | None = None
         self.groups = 0
         self.transactions = 0
 
@@ -103,12 +109,16 @@ class Writer:
         self._thread.start()
 
     async def run(self, transaction: Transaction[T]) -> T:
-        """Run one transaction, committed when this returns. An exception of its own rolls back only it."""
+        """Run one transaction, committed when this returns. An exception of its own rolls back only it. Raises StoreError."""
+        if self._over is not None:
+            raise self._over
         future: asyncio.Future[T] = self._loop.create_future()
         try:
             self._jobs.put_nowait(_Job(transaction, future))
         except queue.Full:
             raise StoreError(f"{QUEUE_MAX} transactions wait: the disk does not keep up") from None
+        self._open[future] = None
+        future.add_done_callback(self._open.pop)
         return await asyncio.shield(future)
 
     def depth(self) -> int:
@@ -121,6 +131,15 @@ class Writer:
             self._thread.join()
 
     def _work(self) -> None:
+        ended_well = False
+        try:
+            self._serve()
+            ended_well = True
+        finally:
+            if not ended_well:  # a fault of ours, with its traceback in the log
+                self._loop.call_soon_threadsafe(self._give_up, StoreError("the thread that writes the store's file died"))
+
+    def _serve(self) -> None:
         db = connect(self._path)
         stopping = False
         while not stopping:
@@ -146,9 +165,15 @@ class Writer:
         db.close()
 
     def _finish(self, group: list[_Job], error: StoreError | None) -> None:
-        for job in group:
-            if error is None and job.delta is not None:
-                self._apply(job.delta)
+        applied = False
+        try:
+            for job in group:
+                if error is None and job.delta is not None:
+                    self._apply(job.delta)
+            applied = True
+        finally:
+            if not applied:  # a fault of ours: the view is no longer what is on disk
+                self._give_up(StoreError("what was committed could not be taken over into memory"))
         for job in group:
             if job.future.done():
                 continue
@@ -159,7 +184,16 @@ class Writer:
                 job.future.set_exception(problem)
                 job.future.exception()  # a caller that was cancelled must not turn it into noise
         if error is not None:
-            self._on_fatal(error)
+            self._give_up(error)
+
+    def _give_up(self, error: StoreError) -> None:
+        """Nobody serves the queue any more: whoever waits for it, or asks from now on, hears why."""
+        self._over = error
+        for future in list(self._open):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # a caller that was cancelled must not turn it into noise
+        self._on_fatal(error)
 
 
 def _commit(db: apsw.Connection, group: list[_Job]) -> StoreError | None:
@@ -170,7 +204,7 @@ def _commit(db: apsw.Connection, group: list[_Job]) -> StoreError | None:
             db.execute("SAVEPOINT job")
             try:
                 job.result, job.delta = job.transaction(db)
-            except (Refused, ValueError, LookupError, TypeError, apsw.ConstraintError) as error:
+            except OWN_TROUBLE as error:
                 job.error = error  # this transaction's own trouble: its caller's boundary decides what it means
                 db.execute("ROLLBACK TO job")
             db.execute("RELEASE job")

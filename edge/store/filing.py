@@ -33,7 +33,7 @@ def import_items(db: Db, stamp: Stamp, rows: list[ItemRow], name: str, actor: st
             till.book_stock(db, stamp, row.item.item_id, row.stock, "opening", name, outbox_state(db).last_seq, delta)
     applied = catalogue.apply_rows(db, stamp, changed, f"file {name}", limits, delta)
     generation = "file-" + hashlib.sha256(stamp.entropy).hexdigest()[:16]
-    set_meta(db, "file_generation", generation)
+    set_meta(db, "generation", generation)
     record(db, stamp, actor, "file.imported", {"file": name, "items": len(rows), "prices": len(applied.rows)})
     delta.generation = generation
     return {"items": len(rows), "prices_changed": len(applied.rows), "prices_held": len(applied.held)}, delta

@@ -301,6 +301,8 @@ def settle(db: Db, stamp: Stamp, item_id: ItemId, row_id: int, labels: int) -> t
         "WHERE w.item_id = ? AND (p.effective_from_ms <= ? OR p.cancelled)",
         (item_id, max(stamp.wall_ms, current.latched_through_ms)),
     ).fetchall()
+    if not waits:
+        return None, delta  # what the item waits for is still to come: nothing changed, so nobody need look again
     for incarnation, stream, seq, message_id, waited_row in waits:
         key = (incarnation, stream, seq)
         db.execute("DELETE FROM confirm_wait WHERE incarnation = ? AND stream = ? AND seq = ? AND row_id = ?", (*key, waited_row))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge.model import InForce, ItemId, Offer, PriceRow
 from edge.store import rows as codec
+from edge.store.journal import get_meta
 from edge.store.rows import Db
 from edge.view import Delta
 
@@ -34,14 +35,8 @@ def load(db: Db) -> Delta:
         quote = codec.quote_of(row)
         delta.quotes[quote.quote_id] = quote
     delta.waiting = {ItemId(each): True for (each,) in db.execute("SELECT DISTINCT item_id FROM confirm_wait")}
-    generation = db.execute("SELECT snapshot_id FROM snapshot WHERE state = 'live'").get
-    delta.generation = str(generation) if generation is not None else _file_generation(db)
+    delta.generation = get_meta(db, "generation") or ""
     return delta
-
-
-def _file_generation(db: Db) -> str:
-    value = db.execute("SELECT value FROM meta WHERE key = 'file_generation'").get
-    return "" if value is None else str(value)
 
 
 def _load_shelf(db: Db, delta: Delta) -> None:

@@ -31,7 +31,10 @@ ITEM_COLUMNS = (
     "item_id, name, short_name, brand, sold_by, net_content, net_unit, drained_weight, unit_price_base, tax_class, deposit_minor, "
     "age_limit, origin, category, rating_tenths, rating_count, attributes, removed"
 )
-PRICE_COLUMNS = "row_id, item_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, immediate, cancelled"
+PRICE_COLUMNS = (
+    "row_id, item_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, immediate, "
+    "cancelled OR EXISTS (SELECT 1 FROM price_withdrawn WHERE withdrawn_row_id = row_id)"
+)
 LABEL_COLUMNS = "label_id, kind, panel, codecs, slot_bytes, firmware, battery_mv, rssi_dbm, last_radio, last_seen_wall_ms, retired"
 BINDING_COLUMNS = "label_id, items, template, aisle, bay, shelf, slot, binding_rev"
 MAY_COLUMNS = "attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms"

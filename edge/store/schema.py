@@ -28,6 +28,7 @@ CREATE TABLE price_row(
   rev INTEGER NOT NULL, effective_from_ms INTEGER NOT NULL, effective_to_ms INTEGER, curve TEXT NOT NULL,
   immediate INTEGER NOT NULL, cancelled INTEGER NOT NULL, source TEXT NOT NULL, received_wall_ms INTEGER NOT NULL,
   UNIQUE(item_id, price_id, rev)) STRICT;
+CREATE TABLE price_withdrawn(withdrawn_row_id INTEGER PRIMARY KEY, source TEXT NOT NULL) STRICT;
 CREATE TABLE in_force(
   item_id TEXT PRIMARY KEY, row_id INTEGER NOT NULL REFERENCES price_row, latched_through_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE target_log(
@@ -47,6 +48,7 @@ CREATE TABLE inbox(
   PRIMARY KEY(incarnation, stream, seq)) STRICT;
 CREATE INDEX inbox_held ON inbox(stream, seq) WHERE state = 'held';
 CREATE TABLE cursor(stream TEXT PRIMARY KEY, incarnation TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;
+CREATE TABLE retired_incarnation(stream TEXT NOT NULL, incarnation TEXT NOT NULL, PRIMARY KEY(stream, incarnation)) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshot(
   snapshot_id TEXT PRIMARY KEY, manifest TEXT NOT NULL, state TEXT NOT NULL, received_wall_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE snapshot_chunk(snapshot_id TEXT NOT NULL, n INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(snapshot_id, n)) STRICT;
@@ -71,7 +73,7 @@ CREATE TABLE ever_bound(label_id TEXT NOT NULL, item_id TEXT NOT NULL, PRIMARY K
 CREATE TABLE attempt(
   attempt_id INTEGER PRIMARY KEY AUTOINCREMENT, label_id TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
   content_hash TEXT NOT NULL, picture_hash TEXT NOT NULL, payload_md5 TEXT NOT NULL, fields TEXT NOT NULL,
-  created_wall_ms INTEGER NOT NULL, on_air_wall_ms INTEGER, stored_wall_ms INTEGER, proven_wall_ms INTEGER, grade TEXT,
+  created_wall_ms INTEGER NOT NULL, on_air_wall_ms INTEGER, stored_wall_ms INTEGER, stored_last INTEGER, proven_wall_ms INTEGER, grade TEXT,
   outcome TEXT NOT NULL DEFAULT '', gone_boot_id TEXT NOT NULL DEFAULT '', gone_ms INTEGER NOT NULL DEFAULT 0,
   dwell_ms INTEGER NOT NULL DEFAULT 0, released TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX attempt_label ON attempt(label_id, attempt_id);

@@ -81,7 +81,14 @@ def seen(db: Db, stamp: Stamp, check_ins: Iterable[tuple[str, LabelSeen]]) -> tu
 
 
 def add_unknown(db: Db, stamp: Stamp, label_id: str, why: str, delta: Delta) -> int:
-    """Add UNKNOWN to the label's may-set: it bounds each item the label was ever bound to by its lowest target since proof."""
+    """Add UNKNOWN to the label's may-set: it bounds each item the label was ever bound to by its lowest target since proof.
+
+    Where the newest member is UNKNOWN already, nothing is added: a label that restarts again and again grows nothing.
+    """
+    newest = db.execute("SELECT attempt_id, kind, state FROM attempt WHERE label_id = ? ORDER BY attempt_id DESC LIMIT 1", (label_id,))
+    last = newest.fetchone()
+    if last is not None and last[1:] == ("unknown", "open"):
+        return int(last[0])
     since = db.execute("SELECT unknown_since_log_id FROM label WHERE label_id = ?", (label_id,)).get
     db.execute(
         "INSERT INTO attempt(label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms) "
@@ -157,6 +164,16 @@ def bind(
     return binding, delta
 
 
+def take_attempt_id(db: Db) -> AttemptId:
+    """A number of its own for an attempt that is yet to be drawn. UNKNOWN rows take theirs from the same sequence."""
+    taken = db.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'attempt' RETURNING seq").get
+    if taken is None:  # no attempt was ever written
+        db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('attempt', 1)")
+        taken = 1
+    assert isinstance(taken, int)
+    return AttemptId(taken)
+
+
 def begin_attempt(db: Db, stamp: Stamp, new: NewAttempt) -> tuple[None, Delta]:
     """Write an attempt into the may-set, with the radio that is about to offer it. Only after this commits may bytes leave."""
     db.execute(
@@ -200,6 +217,23 @@ def clear_offers(db: Db, label_id: str, radio_id: str, below_attempt_id: int | N
     return None, Delta()
 
 
+def accept_offer(db: Db, stamp: Stamp, label_id: str, radio_id: str, attempt_id: int) -> tuple[None, Delta]:
+    """A radio offers an attempt from now on, which may be long after it was handed over, and has forgotten the older ones."""
+    db.execute(
+        "UPDATE radio_offer SET boot_id = ?, offered_ms = ?, cleared = 0 WHERE attempt_id = ? AND radio_id = ?",
+        (stamp.boot_id, stamp.now_ms, attempt_id, radio_id),
+    )
+    return clear_offers(db, label_id, radio_id, attempt_id)
+
+
+def offering_radios(db: Db, label_id: str, below_attempt_id: int) -> list[str]:
+    """Radios that never said they forgot an attempt older than `below_attempt_id`: they may hold it without offering it yet."""
+    found = db.execute(
+        "SELECT DISTINCT radio_id FROM radio_offer WHERE label_id = ? AND cleared = 0 AND attempt_id < ?", (label_id, below_attempt_id)
+    )
+    return [str(radio_id) for (radio_id,) in found]
+
+
 def lingering_radios(db: Db, stamp: Stamp, label_id: str, below_attempt_id: int) -> list[str]:
     """Radios that may still hand the label an attempt older than `below_attempt_id`."""
     found = db.execute(
@@ -211,9 +245,13 @@ def lingering_radios(db: Db, stamp: Stamp, label_id: str, below_attempt_id: int)
 
 
 def note_progress(db: Db, stamp: Stamp, attempt_id: int, stage: str) -> tuple[None, Delta]:
-    """First time on the air (`on_air`) or stored (`stored`)."""
+    """First time on the air (`on_air`) or stored (`stored`). Stored: also whether no radio could bring an older one after it."""
     column = {"on_air": "on_air_wall_ms", "stored": "stored_wall_ms"}[stage]
     db.execute(f"UPDATE attempt SET {column} = coalesce({column}, ?) WHERE attempt_id = ?", (stamp.wall_ms, attempt_id))  # noqa: S608
+    if stage == "stored":
+        label_id = db.execute("SELECT label_id FROM attempt WHERE attempt_id = ?", (attempt_id,)).get
+        is_last = not lingering_radios(db, stamp, str(label_id), attempt_id)
+        db.execute("UPDATE attempt SET stored_last = ? WHERE attempt_id = ?", (int(is_last), attempt_id))
     return None, Delta()
 
 
@@ -225,16 +263,18 @@ def note_failure(db: Db, stamp: Stamp, attempt_id: int, reason: str, detail: str
 
 
 def prove(db: Db, stamp: Stamp, label_id: str, attempt_id: int, grade: str, *, accepted: bool, dwell_ms: int) -> tuple[bool, Delta]:
-    """An attempt is on the panel. Older members of the may-set go, unless another radio may still bring one of them.
+    """An attempt is on the panel. Older members of the may-set go, unless a radio may have brought one of them after it.
 
-    False: nothing was removed, because an older offer is still about; send again when it is gone. `accepted` False (a grade that
-    the owner does not let bind a rise): the proof is recorded, the older members stay for a person. Newer attempts always stay.
+    An older offer must have been cleared or outlived when this attempt was stored, not only by now: between the two the label may
+    have fetched the older one from another radio. False: nothing was removed; send again. `accepted` False (a grade that the owner
+    does not let bind a rise): the proof is recorded, the older members stay for a person. Newer attempts always stay.
     """
     delta = Delta()
-    row = db.execute(f"SELECT content_hash FROM attempt WHERE attempt_id = ? AND label_id = ? AND {_MAY}", (attempt_id, label_id))  # noqa: S608
-    if row.fetchone() is None:
+    row = db.execute(f"SELECT stored_last FROM attempt WHERE attempt_id = ? AND label_id = ? AND {_MAY}", (attempt_id, label_id))  # noqa: S608
+    found = row.fetchone()
+    if found is None:
         return False, delta
-    if lingering_radios(db, stamp, label_id, attempt_id):
+    if found[0] == 0 or lingering_radios(db, stamp, label_id, attempt_id):
         record(db, stamp, "store", "attempt.shown_but_older_offers_linger", {"label": label_id, "attempt": attempt_id})
         return False, delta
     db.execute(

@@ -28,6 +28,7 @@ from protocols.hq_events import Event, EventKind
 T = TypeVar("T")
 
 ATTEMPT_NUMBER_MODULUS = 1 << 32  # the reserved pixels hold 32 bits
+IN_FORCE_MAX = 500  # items compared in one transaction: some 20 ms, which a sale may have to wait
 
 
 class Store:
@@ -46,16 +47,9 @@ class Store:
         self._writer = Writer(path, self._apply, on_fatal)
         self.view.apply(load(self._reader))
         self.view.take_changes()
-        self._next_attempt = self._max_attempt() + 1
         self._enrolment: Enrolment | None = self._read_enrolment()
         self._incarnation_salt = int(self._meta("incarnation")[:8], 16)
         self._writer.start()
-
-    def _max_attempt(self) -> int:
-        known = self._reader.execute(
-            "SELECT max(m) FROM (SELECT max(attempt_id) AS m FROM attempt UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'attempt')"
-        ).get
-        return known if isinstance(known, int) else 0
 
     def _meta(self, key: str) -> str:
         return journal.get_meta(self._reader, key) or ""
@@ -112,12 +106,7 @@ class Store:
 
     async def receive(self, message: hq.Message) -> ReceiveResult:
         stamp = self.stamp()
-        try:
-            decision = await self.run(lambda db: inbox.receive(db, stamp, message, self.context))
-        except (ValueError, LookupError, TypeError, apsw.ConstraintError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            await self.run(lambda db: inbox.reject(db, stamp, message, reason))
-            return ReceiveResult(Outcome.REJECTED, detail=reason)
+        decision = await self.run(lambda db: inbox.receive(db, stamp, message, self.context))
         outcome = _OUTCOMES[type(decision)]
         if isinstance(decision, hq.InOrder):
             outcome, detail = self._placed(message)
@@ -176,17 +165,10 @@ class Store:
     # -- catalogue -----------------------------------------------------------------------------------------------------
 
     async def put_in_force(self, item_ids: Iterable[ItemId]) -> None:
-        """Compare these items' targets with the clock and put in force what is due."""
-        stamp = self.stamp()
+        """Compare these items' targets with the clock and put in force what is due, in short transactions: tills wait behind them."""
         wanted = list(item_ids)
-
-        def transaction(db: Db) -> tuple[None, Delta]:
-            delta = Delta()
-            for item_id in wanted:
-                catalogue.put_in_force(db, stamp, item_id, delta)
-            return None, delta
-
-        await self.run(transaction)
+        for start in range(0, len(wanted), IN_FORCE_MAX):
+            await self.run(partial(_put_in_force, stamp=self.stamp(), item_ids=wanted[start : start + IN_FORCE_MAX]))
 
     async def settle(self, item_id: ItemId, row_id: int, labels: int) -> None:
         """Tell HQ that the shelf shows what is in force for the item."""
@@ -221,10 +203,9 @@ class Store:
 
     # -- shelf ---------------------------------------------------------------------------------------------------------
 
-    def new_attempt_id(self) -> AttemptId:
-        """A number never given before in this file."""
-        attempt_id, self._next_attempt = self._next_attempt, self._next_attempt + 1
-        return AttemptId(attempt_id)
+    async def new_attempt_id(self) -> AttemptId:
+        """A number never given before in this file, nor to be given to an UNKNOWN that is written while the picture is drawn."""
+        return await self.run(lambda db: (shelf.take_attempt_id(db), Delta()))
 
     def attempt_number(self, attempt_id: int) -> int:
         """What the reserved pixels hold: shifted by the incarnation, so that a restored file does not repeat a picture."""
@@ -232,7 +213,7 @@ class Store:
 
     async def seen(self, check_ins: list[tuple[str, LabelSeen]]) -> None:
         stamp = self.stamp()
-        await self.run(lambda db: self._with_attempts(shelf.seen(db, stamp, check_ins)))
+        await self.run(lambda db: shelf.seen(db, stamp, check_ins))
 
     async def add_unknown(self, label_id: str, why: str) -> None:
         stamp = self.stamp()
@@ -240,14 +221,9 @@ class Store:
         def transaction(db: Db) -> tuple[None, Delta]:
             delta = Delta()
             shelf.add_unknown(db, stamp, label_id, why, delta)
-            return self._with_attempts((None, delta))
+            return None, delta
 
         await self.run(transaction)
-
-    def _with_attempts(self, outcome: tuple[T, Delta]) -> tuple[T, Delta]:
-        """Rows of UNKNOWN take attempt ids inside transactions: keep our own numbers above them."""
-        self._next_attempt = max((self._next_attempt, *(attempt_id + 1 for _, attempt_id in outcome[1].may)))
-        return outcome
 
     async def bind(
         self, label_id: str, items: tuple[ItemId, ...], template: str, place: Place, *, actor: str, expected_rev: int | None = None
@@ -255,9 +231,7 @@ class Store:
         stamp = self.stamp()
         kind = self.context.label_kind
         return await self.run(
-            lambda db: self._with_attempts(
-                shelf.bind(db, stamp, label_id, items, template, place, actor=actor, expected_rev=expected_rev, kind=kind)
-            )
+            lambda db: shelf.bind(db, stamp, label_id, items, template, place, actor=actor, expected_rev=expected_rev, kind=kind)
         )
 
     async def begin_attempt(self, new: shelf.NewAttempt) -> None:
@@ -277,8 +251,12 @@ class Store:
     async def clear_offers(self, label_id: str, radio_id: str, below_attempt_id: int | None) -> None:
         await self.run(lambda db: shelf.clear_offers(db, label_id, radio_id, below_attempt_id))
 
-    def lingering_radios(self, label_id: str, below_attempt_id: int) -> list[str]:
-        return shelf.lingering_radios(self._reader, self.stamp(), label_id, below_attempt_id)
+    async def accept_offer(self, label_id: str, radio_id: str, attempt_id: int) -> None:
+        stamp = self.stamp()
+        await self.run(lambda db: shelf.accept_offer(db, stamp, label_id, radio_id, attempt_id))
+
+    def offering_radios(self, label_id: str, below_attempt_id: int) -> list[str]:
+        return shelf.offering_radios(self._reader, label_id, below_attempt_id)
 
     async def note_progress(self, attempt_id: int, stage: str) -> None:
         stamp = self.stamp()
@@ -333,6 +311,13 @@ _OUTCOMES: dict[type, Outcome] = {
     hq.Fork: Outcome.FORK,
     hq.Gap: Outcome.HELD,
 }
+
+
+def _put_in_force(db: Db, *, stamp: Stamp, item_ids: Iterable[ItemId]) -> tuple[None, Delta]:
+    delta = Delta()
+    for item_id in item_ids:
+        catalogue.put_in_force(db, stamp, item_id, delta)
+    return None, delta
 
 
 def _prove(db: Db, *, stamp: Stamp, label_id: str, attempt_id: int, grade: str, accepted: bool, dwell_ms: int) -> tuple[bool, Delta]:

@@ -1,0 +1,142 @@
+"""What a label should show, and when nothing need be sent."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from edge import planning
+from edge.model import (
+    AttemptId,
+    Binding,
+    Curve,
+    InForce,
+    Item,
+    LabelState,
+    MayEntry,
+    MayKind,
+    MayState,
+    Place,
+    PriceKind,
+    PriceRow,
+)
+from edge.planning import PictureFacts, Wanted, backoff_ms, is_settled, may_still_show, printed_code, waits_for_person, wanted_picture
+from edge.view import Delta, View
+from render.errors import FieldError, UnknownTemplate
+from tests.edge.shop import L1, MILK, PANEL
+
+LABEL = LabelState(L1, panel=PANEL)
+FACTS = PictureFacts("de-DE", "EUR", 2, {MILK: "04006381333931"})
+
+
+def row(kind: PriceKind, amount: int, *, row_id: int = 1, quantity: int = 1) -> PriceRow:
+    return PriceRow(row_id, MILK, kind, str(kind), 1, 0, None, Curve.plain(amount, quantity))
+
+
+def shop(*rows: PriceRow, name: str = "Milk", bound: bool = True, removed: bool = False, template: str = "shelf") -> View:
+    """A view where the last row is in force."""
+    view = View()
+    view.apply(Delta(items={MILK: Item(MILK, name, net_content=1_000, net_unit="ml", removed=removed)}))
+    if rows:
+        view.apply(Delta(rows={MILK: rows}, in_force={MILK: InForce(rows[-1], 5)}))
+    if bound:
+        view.apply(Delta(bindings={L1: Binding(L1, (MILK,), template, Place(), 1)}))
+    return view
+
+
+def wanted(view: View) -> Wanted:
+    return wanted_picture(view, LABEL, FACTS)
+
+
+def test_an_unbound_label_shows_unassigned_and_promises_nothing() -> None:
+    found = wanted(shop(row(PriceKind.BASE, 100), bound=False))
+    assert (found.fields.template, found.offers) == ("unassigned", ())
+
+
+@pytest.mark.parametrize("view", [shop(), shop(row(PriceKind.BASE, 100), removed=True)])
+def test_an_item_without_price_or_out_of_the_catalogue_shows_see_staff(view: View) -> None:
+    found = wanted(view)
+    assert (found.fields.template, found.fields.price_minor, found.offers) == ("see_staff", None, ())
+
+
+def test_a_bound_item_that_was_never_in_the_catalogue_shows_its_number() -> None:
+    view = shop()
+    view.apply(Delta(items={MILK: None}))
+    assert wanted(view).fields.name == MILK
+
+
+def test_a_picture_promises_the_curve_in_force_and_names_its_row() -> None:
+    found = wanted(shop(row(PriceKind.BASE, 499, row_id=7, quantity=1_000)))
+    assert (found.fields.price_minor, found.fields.price_quantity) == (499, 1_000)
+    assert [(offer.item_id, offer.curve, offer.row_id) for offer in found.offers] == [(MILK, Curve.plain(499, 1_000), 7)]
+    assert found.fields.gtin == "4006381333931"
+
+
+def test_a_reduced_label_strikes_the_base_price_only_where_it_is_higher() -> None:
+    base = row(PriceKind.BASE, 100)
+    reduced = wanted(shop(base, row(PriceKind.PROMO, 80))).fields
+    assert (reduced.reduced, reduced.was_price_minor) == (True, 100)
+    dearer = wanted(shop(base, row(PriceKind.PROMO, 120))).fields
+    assert (dearer.reduced, dearer.was_price_minor) == (True, None)
+    override = wanted(shop(base, row(PriceKind.OVERRIDE, 80))).fields
+    assert (override.reduced, override.was_price_minor) == (False, None)
+
+
+def test_equal_pictures_have_equal_hashes_and_a_price_makes_another() -> None:
+    assert wanted(shop(row(PriceKind.BASE, 100))).content_hash == wanted(shop(row(PriceKind.BASE, 100, row_id=9))).content_hash
+    assert wanted(shop(row(PriceKind.BASE, 100))).content_hash != wanted(shop(row(PriceKind.BASE, 101))).content_hash
+
+
+def test_what_cannot_be_drawn_says_whether_item_or_template_is_at_fault() -> None:
+    with pytest.raises(FieldError):
+        wanted(shop(row(PriceKind.BASE, 100), name="Milk \ue000"))
+    with pytest.raises(UnknownTemplate):
+        wanted(shop(row(PriceKind.BASE, 100), template="nowhere"))
+    assert planning.see_staff(LABEL, MILK, FACTS).fields.template == "see_staff"
+
+
+@pytest.mark.parametrize(
+    ("gtin14", "printed"),
+    [("04006381333931", "4006381333931"), ("00000096385074", "96385074"), ("14006381333938", "14006381333938")],
+)
+def test_a_code_is_printed_as_on_the_pack(gtin14: str, printed: str) -> None:
+    assert printed_code(gtin14) == printed
+
+
+# -- settled ---------------------------------------------------------------------------------------------------------------
+
+
+def may(*states: tuple[MayState, str, MayKind]) -> dict[int, MayEntry]:
+    return {n: MayEntry(AttemptId(n), L1, kind, state, content, ()) for n, (state, content, kind) in enumerate(states, 1)}
+
+
+def test_nothing_is_sent_only_when_one_proven_picture_with_the_wanted_content_is_all_that_may_show() -> None:
+    members = list(itertools.product(MayState, ("want", "other"), MayKind))
+    for count in range(4):
+        for states in itertools.product(members, repeat=count):
+            standing = [state for state in states if state[0] is not MayState.GONE]
+            assert is_settled(may(*states), "want") is (standing == [(MayState.PROVEN, "want", MayKind.PICTURE)])
+
+
+def test_a_to_b_to_a_is_not_settled_by_the_old_a() -> None:
+    a, b = (MayState.PROVEN, "a", MayKind.PICTURE), (MayState.OPEN, "b", MayKind.PICTURE)
+    assert not is_settled(may(a, b), "a")
+
+
+def test_a_wanted_picture_proven_beside_older_ones_waits_for_a_person() -> None:
+    old, new = (MayState.OPEN, "x", MayKind.UNKNOWN), (MayState.PROVEN, "want", MayKind.PICTURE)
+    assert waits_for_person(may(old, new), "want")
+    assert not waits_for_person(may(new), "want")
+    assert not waits_for_person(may(old, new), "newer")
+    assert not waits_for_person(may(new, old), "want")
+
+
+def test_members_are_listed_oldest_first_without_the_gone() -> None:
+    entries = may((MayState.OPEN, "a", MayKind.PICTURE), (MayState.GONE, "b", MayKind.PICTURE), (MayState.PROVEN, "c", MayKind.PICTURE))
+    shuffled = {3: entries[3], 1: entries[1], 2: entries[2]}
+    assert [entry.content_hash for entry in may_still_show(shuffled)] == ["a", "c"]
+
+
+def test_the_back_off_doubles_to_its_bound_and_no_further() -> None:
+    assert [backoff_ms(failures, 5, 60) for failures in (0, 1, 2, 3, 4, 5, 500)] == [5, 5, 10, 20, 40, 60, 60]

@@ -1,0 +1,455 @@
+"""Labels, radio modules and lanes as they behave in a shop, for short seeded histories over the daemon's own code.
+
+Real: the store's transactions (on SQLite in memory), the view, the price guard, planning, the shelf loop, the desk. Played: the clock,
+the renderer (bytes that spell out what they promise), radio modules that keep an offer across a restart of the daemon, and labels that
+fetch, fail, lie, roam between two radios, die, restart. What a panel shows is judged from its picture's bytes, never from the
+daemon's books.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+import apsw
+
+from drivers.base import (
+    DisplayUnknown,
+    Failed,
+    FailReason,
+    Grade,
+    LabelId,
+    LabelProfile,
+    LabelSeen,
+    OnAir,
+    Proven,
+    RadioDown,
+    RadioId,
+    RadioUp,
+    Stored,
+)
+from edge.desk import Desk
+from edge.labels import ShelfRules
+from edge.model import Curve, ItemId, MayKind, MayState, Place
+from edge.planning import PictureFacts
+from edge.store import journal, shelf
+from protocols.hq import Message, utc_text
+from protocols.pos import QuoteLine, QuoteParams
+from tests.edge.shop import PANEL, Entropy, HandClock, Hq, facts, item, price
+from tests.edge.stepped import Crash, MemoryStore, SteppedService
+from tests.sim.radios import Driver, Module, ModuleOffer, Shown, SpelledPictures
+
+T = TypeVar("T")
+
+ITEMS = (ItemId("milk"), ItemId("bread"))
+LABELS = ("AABBCCDD00000001", "AABBCCDD00000002", "AABBCCDD00000003")
+QUOTE_MS = 20_000
+DWELL_MS = 40_000
+QUANTITIES = (1, 2, 3)
+
+
+class Overcharge(AssertionError):
+    """A customer was asked for more than a label shows."""
+
+
+@dataclass(slots=True)
+class Label:
+    label_id: str
+    shown: Shown = field(default_factory=lambda: Shown(0))
+    coming: Shown | None = None  # stored, the panel refreshes at the next look
+    dead: bool = False
+
+
+@dataclass(slots=True)
+class LaneQuote:
+    """What a till was told, with when it must be used."""
+
+    until_ms: int
+    lines: list[tuple[ItemId, int, int]]  # item, quantity, total
+
+
+class World:
+    """One history. `step` moves it; `check` judges it."""
+
+    def __init__(self, seed: int, template: bytes, *, no_dwell: bool = False, believes_stored: bool = False) -> None:
+        """`no_dwell`, `believes_stored` (a driver that reports proof when the bytes are stored): faults to be found."""
+        self.dice = Random(seed)
+        self.clock = HandClock()
+        self.db = apsw.Connection(":memory:")
+        self.db.deserialize("main", template)
+        self.entropy = Entropy(str(seed))
+        self.no_dwell = no_dwell
+        self.believes_stored = believes_stored
+        self.hq = Hq()
+        self.modules = [Module(RadioId(f"00000000000000F{n}")) for n in (1, 2)]
+        self.labels = {label_id: Label(label_id) for label_id in LABELS}
+        self.quotes: list[LaneQuote] = []
+        self.past: list[tuple[int, ItemId, Curve]] = []  # when a price left a panel, which one
+        self.versions: dict[tuple[str, str], int] = {}
+        self.revs = 0
+        self.baskets = 0
+        self.calm = False
+        self.log: list[str] = []
+        self.task: asyncio.Task[None] | None = None
+
+    # -- the daemon's life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self.store = MemoryStore(self.db, self.clock, self.entropy)
+        self.desk = Desk(self.store, self.clock, facts(quote_valid_ms=QUOTE_MS), self.entropy, lambda: self.clock.now)
+        rules = ShelfRules(True, 0 if self.no_dwell else DWELL_MS, 5_000, 20_000)
+        picture_facts = PictureFacts("en-GB", "EUR", 2, self.store.view.codes)
+        renderer: Any = SpelledPictures()
+        self.service = SteppedService(self.store, self.clock, renderer, rules, picture_facts, self.desk.store_open)
+        self.service.turn, self.service.parked = asyncio.Event(), asyncio.Event()
+        self.drivers = [
+            Driver(f"r{n}", module, self.service.emit_for(f"r{n}"), self.believes_stored) for n, module in enumerate(self.modules)
+        ]
+        for driver in self.drivers:
+            self.service.add_radio(driver, "oepl")
+            if driver.module.plugged:
+                driver.emit(RadioUp(driver.module.radio_id, "simulated"))
+        self.task = asyncio.create_task(self.service.run())
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let the loop run until it waits for the world."""
+        assert self.task is not None
+        for _ in range(40):
+            while not self.service.parked.is_set() and not self.task.done():  # noqa: ASYNC110 - turns, not time
+                await asyncio.sleep(0)
+            if self.task.done():
+                await self.after_crash()
+                return
+            await asyncio.sleep(0)
+            if not self.service._wake.is_set() and self.service._drawing == 0:
+                return
+            self.service.parked.clear()
+            self.service.turn.set()
+
+    async def after_crash(self) -> None:
+        """The process died. What is on disk is all there is; systemd starts it again."""
+        assert self.task is not None
+        with contextlib.suppress(BaseExceptionGroup, Crash):
+            error = self.task.exception()
+            if error is not None and not _is_crash(error):
+                raise error
+        self.note("crash")
+        if self.dice.random() < 0.3:
+            self.reboot()
+        await self.start()
+
+    def reboot(self) -> None:
+        before_ms = self.clock.now
+        self.clock.reboot()
+        for module in self.modules:  # their time goes on
+            for offer in module.offers.values():
+                offer.until_ms += self.clock.now - before_ms
+        self.quotes = [LaneQuote(self.clock.now + QUOTE_MS, quote.lines) for quote in self.quotes]
+        stamp = MemoryStore(self.db, self.clock, self.entropy).stamp()
+        shelf.after_reboot(self.db, stamp)
+        self.past = [(self.clock.now, item_id, curve) for _, item_id, curve in self.past]
+        self.note("reboot")
+
+    async def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+                await self.task
+        self.db.close()
+
+    async def turn(self) -> None:
+        self.service.parked.clear()
+        self.service.turn.set()
+        await self.settle()
+
+    def note(self, text: str) -> None:
+        self.log.append(f"{self.clock.now:>8} {text}")
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    async def open_shop(self) -> None:
+        """A catalogue; labels bound; half of them hung up with an old price from before this file."""
+        items = [item(str(each)) for each in ITEMS]
+        rows = [price(str(each), 100) for each in ITEMS]
+        self.revs = 1
+        await self.start()
+        for each in self.hq.snapshot("s1", [{"items": items, "rows": rows}]):
+            await self.receive(each)
+        for n, label in enumerate(self.labels.values()):
+            await self.guarded(self.store.bind(label.label_id, (ITEMS[n % len(ITEMS)],), "shelf", Place(), actor="sim"))
+        await self.turn()
+
+    async def receive(self, message: Message) -> None:
+        """HQ sends until the store has it."""
+        while not await self.guarded(self.store.receive(message)):
+            continue
+
+    async def guarded(self, call: Any) -> bool:
+        """Await a call that may meet the crash; False when it did."""
+        try:
+            await call
+        except Crash:
+            if self.task is not None and not self.task.done():
+                self.task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup, Crash):
+                    await self.task
+            self.note("crash in a call")
+            if self.dice.random() < 0.3:
+                self.reboot()
+            await self.start()
+            return False
+        return True
+
+    async def step(self) -> None:
+        dice = self.dice
+        if not self.calm and self.store.crash_in is None and dice.random() < 0.08:
+            self.store.crash_in, self.store.crash_after_commit = dice.randint(1, 6), dice.random() < 0.5
+        roll = dice.random()
+        if self.calm or roll < 0.40:
+            self.wake(self.labels[dice.choice(LABELS)])
+        elif roll < 0.55:
+            await self.change_price()
+        elif roll < 0.70:
+            await self.quote()
+        elif roll < 0.76:
+            await self.rebind()
+        elif roll < 0.80:
+            self.unplug()
+        elif roll < 0.82:
+            self.labels[dice.choice(LABELS)].dead = dice.random() < 0.3
+        elif roll < 0.84:
+            await self.till_pays()
+        else:
+            self.pass_time(dice.choice((500, 2_000, 8_000, 30_000)))
+        for driver in self.drivers:
+            if dice.random() < 0.7:
+                driver.talk(self.clock.now, dice)
+        await self.turn()
+        self.pass_time(dice.choice((100, 1_000, 3_000)))
+
+    def pass_time(self, duration_ms: int) -> None:
+        self.clock.pass_ms(duration_ms)
+        self.quotes = [quote for quote in self.quotes if quote.until_ms > self.clock.now]
+        self.past = [each for each in self.past if self.clock.now - each[0] < DWELL_MS]
+        for label in self.labels.values():
+            self.refresh(label)
+
+    async def change_price(self) -> None:
+        self.revs += 1
+        item_id, amount = self.dice.choice(ITEMS), self.dice.choice((60, 80, 100, 120, 140))
+        row = price(str(item_id), amount, rev=self.revs)
+        if self.dice.random() < 0.3:  # its end is a rise
+            end_ms = self.clock.wall + self.dice.choice((5_000, 30_000, 90_000))
+            row |= {"kind": "promo", "price_id": "p", "effective_to": utc_text(end_ms)}
+        self.note(f"HQ {item_id} {row['kind']} {amount}")
+        before = self.desk.charge(item_id, 1).total_minor
+        await self.receive(self.hq.say("price.batch.v1", {"rows": [row]}))
+        after = self.desk.charge(item_id, 1).total_minor
+        assert after <= max(before, amount), "a price change made the lane dearer than both prices"
+        target = self.store.view.in_force[item_id].row.curve.cost_minor(1)
+        assert after <= target, f"P3: a cut of {item_id} to {target} does not bind at once, the lane asks {after}"
+
+    async def quote(self) -> None:
+        self.baskets += 1
+        lines = tuple(QuoteLine(f"{n}", self.dice.choice(QUANTITIES), None, str(item_id)) for n, item_id in enumerate(ITEMS))
+        params = QuoteParams(f"b{self.baskets}", lines)
+        answers: list[Any] = []
+
+        async def ask() -> None:
+            answers.append(await self.desk.quote("lane-1", params))
+
+        if await self.guarded(ask()):
+            told = [(ItemId(line.item_id), line.quantity, line.total_minor) for line in answers[0].lines]
+            self.quotes.append(LaneQuote(self.clock.now + QUOTE_MS, told))
+            self.note(f"quote {told}")
+
+    async def till_pays(self) -> None:
+        """Lanes are done with their baskets: the leases end without the till's saying so, by their time."""
+        self.quotes.clear()
+
+    async def rebind(self) -> None:
+        label_id = self.dice.choice(LABELS)
+        items = () if self.dice.random() < 0.2 else (self.dice.choice(ITEMS),)
+        self.note(f"bind {label_id[-1]} {items}")
+        await self.guarded(self.store.bind(label_id, items, "shelf", Place(), actor="sim"))
+
+    def unplug(self) -> None:
+        driver = self.dice.choice(self.drivers)
+        driver.module.plugged = not driver.module.plugged
+        self.note(f"{driver.name} plugged={driver.module.plugged}")
+        if driver.module.plugged:
+            driver.emit(RadioUp(driver.module.radio_id, "simulated"))
+            return
+        for label_id, delivery in list(driver.following.items()):
+            driver.fail(label_id, delivery, FailReason.RADIO_LOST)
+        for label_id, (delivery, _) in list(driver.refreshing.items()):
+            driver.fail(label_id, delivery, FailReason.RADIO_LOST)
+        driver.emit(RadioDown(driver.module.radio_id, "unplugged"))
+
+    # -- labels --------------------------------------------------------------------------------------------------------
+
+    def put_on_panel(self, label: Label, shown: Shown) -> None:
+        if label.shown.item_id is not None and label.shown.curve is not None:
+            self.past.append((self.clock.now, label.shown.item_id, label.shown.curve))
+        label.shown = shown
+        self.note(f"panel {label.label_id[-1]} = {shown.attempt_id} {shown.item_id} {shown.curve and shown.curve.points}")
+
+    def refresh(self, label: Label) -> None:
+        coming, label.coming = label.coming, None
+        if coming is not None:
+            self.put_on_panel(label, coming)
+
+    def wake(self, label: Label) -> None:
+        """A label looks for news, at whichever radio hears it."""
+        self.refresh(label)
+        reachable = [driver for driver in self.drivers if driver.module.plugged]
+        if label.dead or not reachable:
+            return
+        driver = self.dice.choice(reachable)
+        radio_id, label_id = driver.module.radio_id, LabelId(label.label_id)
+        profile = LabelProfile(PANEL, ("raw2",), 20_000, 0x26)
+        driver.emit(LabelSeen(radio_id, label_id, self.clock.now, profile, 2900))
+        if not self.calm and self.dice.random() < 0.03:
+            self.note(f"label {label_id[-1]} restarts")
+            driver.emit(DisplayUnknown(radio_id, label_id, self.clock.now, "restart"))
+            for each in self.drivers:
+                if label_id in each.refreshing:
+                    each.fail(label_id, each.refreshing[label_id][0], FailReason.DISPLAY_LOST)
+            return
+        if label_id in driver.refreshing:
+            delivery, will_show = driver.refreshing.pop(label_id)
+            if will_show:
+                driver.emit(Proven(radio_id, label_id, delivery.attempt_id, Grade.INFERRED, self.clock.now))
+            else:
+                driver.emit(Failed(radio_id, label_id, delivery.attempt_id, FailReason.LOW_BATTERY))
+            return
+        offer = driver.module.offers.get(label_id)
+        if offer is not None and offer.until_ms > self.clock.now:
+            self.fetch(label, driver, offer)
+        elif offer is not None:
+            del driver.module.offers[label_id]
+            if label_id in driver.following:
+                driver.fail(label_id, driver.following[label_id], FailReason.EXPIRED)
+
+    def fetch(self, label: Label, driver: Driver, offer: ModuleOffer) -> None:
+        radio_id, label_id, attempt_id = driver.module.radio_id, LabelId(label.label_id), offer.delivery.attempt_id
+        followed = driver.following.get(label_id)
+        mine = followed is not None and followed.attempt_id == attempt_id
+        picture = Shown.read(offer.delivery.picture)
+        how = "whole" if self.calm else self.dice.choice(("whole", "whole", "whole", "xfc lost", "not shown", "half", "late"))
+        self.note(f"fetch {label_id[-1]} {attempt_id} {how}{'' if mine else ' (nobody follows)'}")
+        if mine:
+            driver.emit(OnAir(radio_id, label_id, attempt_id))
+        if how == "half":
+            if mine:
+                driver.fail(label_id, offer.delivery, FailReason.STALLED)
+            return
+        if how == "xfc lost":  # the label has it and draws it; the module goes on offering
+            self.put_on_panel(label, picture)
+            if mine and self.dice.random() < 0.5:
+                driver.fail(label_id, offer.delivery, FailReason.STALLED)
+            return
+        del driver.module.offers[label_id]
+        if how == "late":
+            label.coming = picture
+        elif how == "whole":
+            self.put_on_panel(label, picture)
+        if mine:
+            driver.following.pop(label_id)
+            driver.emit(Stored(radio_id, label_id, attempt_id))
+            if self.believes_stored:
+                driver.emit(Proven(radio_id, label_id, attempt_id, Grade.INFERRED, self.clock.now))
+            else:
+                driver.refreshing[label_id] = (offer.delivery, how != "not shown")
+
+    # -- judging -------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        view = self.store.view
+        for label in self.labels.values():
+            shown = label.shown
+            if shown.item_id is None or shown.curve is None:
+                continue
+            may = view.may_of_label(label.label_id)
+            entry = may.get(shown.attempt_id)
+            known = entry is not None and entry.state is not MayState.GONE
+            unknown = any(each.kind is MayKind.UNKNOWN and each.state is not MayState.GONE for each in may.values())
+            assert known or unknown, f"label {label.label_id} shows attempt {shown.attempt_id}, which is not in its may-set {list(may)}"
+            for quantity in QUANTITIES:
+                self.judge(shown.item_id, quantity, self.desk.charge(shown.item_id, quantity).total_minor, shown.curve, "shows")
+            for quote in self.quotes:
+                for item_id, quantity, total_minor in quote.lines:
+                    if item_id == shown.item_id:
+                        self.judge(item_id, quantity, total_minor, shown.curve, "shows, under a live quote of")
+        for _, item_id, curve in self.past:
+            self.judge(item_id, 1, self.desk.charge(item_id, 1).total_minor, curve, "showed within the dwell")
+        for item_id, in_force in view.in_force.items():
+            key = (item_id, in_force.row.price_id)
+            assert in_force.row.rev >= self.versions.get(key, 0), "P6: a price version went back"
+            self.versions[key] = in_force.row.rev
+
+    def judge(self, item_id: ItemId, quantity: int, charged_minor: int, curve: Curve, how: str) -> None:
+        if charged_minor > curve.cost_minor(quantity):
+            raise Overcharge(f"{quantity} {item_id}: charged {charged_minor}, a label {how} {curve.points}")
+
+    async def calm_down(self) -> None:
+        """Faults are over: everything must come to rest where it should be."""
+        self.calm = True
+        self.store.crash_in = None
+        for label in self.labels.values():
+            label.dead = False
+        for driver in self.drivers:
+            if not driver.module.plugged:
+                driver.module.plugged = True
+                driver.emit(RadioUp(driver.module.radio_id, "simulated"))
+        for _ in range(60):
+            for label in self.labels.values():
+                self.wake(label)
+                for driver in self.drivers:
+                    driver.talk(self.clock.now, self.dice)
+            await self.turn()
+            self.check()
+            self.pass_time(10_000)
+            if self.at_rest():
+                return
+        raise AssertionError("P5: no rest although all faults are over")
+
+    def at_rest(self) -> bool:
+        view = self.store.view
+        for label in self.labels.values():
+            binding = view.bindings.get(label.label_id)
+            wanted = binding.items[0] if binding and binding.items else None
+            if label.shown.item_id != wanted or not self.store.is_proven(label.label_id):
+                return False
+            if wanted is not None and label.shown.curve != view.in_force[wanted].row.curve:
+                return False
+        return all(
+            self.desk.charge(item_id, 1).total_minor == in_force.row.curve.cost_minor(1) for item_id, in_force in view.in_force.items()
+        )
+
+
+def _is_crash(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_crash(each) for each in error.exceptions)
+    return isinstance(error, Crash)
+
+
+async def history(seed: int, template: bytes, *, steps: int = 60, log: list[str] | None = None, **world_options: Any) -> None:
+    """Play one history. Raises AssertionError when an invariant breaks."""
+    world = World(seed, template, **world_options)
+    if log is not None:
+        world.log = log
+    try:
+        await world.open_shop()
+        world.check()
+        for _ in range(steps):
+            await world.step()
+            world.check()
+        await world.calm_down()
+        journal.verify_audit(world.db)
+    finally:
+        await world.stop()
