@@ -31,7 +31,7 @@ async def test_a_child_that_dies_is_named_with_the_end_of_its_log(tmp_path: Path
 
 
 async def test_a_killed_child_is_said_to_be_killed(tmp_path: Path) -> None:
-    child = await Child.start("the till", [sys.executable, "-c", LOOP], tmp_path / "till.log")
+    child = await Child.start("the till", ["sleep", "60"], tmp_path / "till.log")
     assert child.death() is None
     child.process.send_signal(signal.SIGKILL)
     with pytest.raises(ChildDied, match="was killed by signal 9; it said nothing"):
