@@ -1,0 +1,121 @@
+"""The daemon as a process without HQ: catalogue and bindings from files, over the control socket as the command line uses it."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from edge.lane_client import LaneClient
+from protocols.pos import CommitParams, LookupParams, QuoteLine, QuoteParams, RpcError, Tender
+from tests.edge.test_daemon import CONFIG, PATIENCE_S, start_daemon
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ITEMS = """sku,name,price,gtin,net_content,net_unit,stock
+oats,Bio Haferflocken,1.49,4006381333931,500,g,20
+milk,Frische Vollmilch,1.19,,1000,ml,50
+"""
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass
+class Shop:
+    directory: Path
+
+    async def control(self, method: str, **params: object) -> dict[str, Any]:
+        async with await LaneClient.connect(self.directory / "control.sock", timeout_s=PATIENCE_S) as client:
+            answer: dict[str, Any] = await client.call(method, params, dict)
+            return answer
+
+    async def refused(self, method: str, **params: object) -> RpcError:
+        with pytest.raises(RpcError) as refusal:
+            await self.control(method, **params)
+        return refusal.value
+
+    async def price(self, item_id: str) -> int:
+        async with await LaneClient.connect(self.directory / "lane.sock", timeout_s=PATIENCE_S) as lane:
+            await lane.hello("1")
+            return (await lane.lookup(LookupParams(item_id=item_id))).price.amount_minor
+
+    async def label(self, label_id: str) -> dict[str, Any]:
+        (found,) = (each for each in (await self.control("label.list"))["labels"] if each["label"] == label_id)
+        return dict(found)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shop() -> AsyncIterator[Shop]:
+    """A store with two items from a file."""
+    with tempfile.TemporaryDirectory(prefix="sd-") as name:
+        directory = Path(name)
+        text = CONFIG.format(dir=directory).replace('price_source = "hq"', 'price_source = "file"') + '[hq]\nmode = "none"\n'
+        (directory / "config.toml").write_text(text)
+        daemon = await start_daemon(directory)
+        found = Shop(directory)
+        assert await found.control("import", source_name="items.csv", csv=ITEMS) == {"items": 2, "prices_changed": 2, "prices_held": 0}
+        yield found
+        await daemon.stop()
+
+
+async def test_a_file_puts_items_and_prices_in_force(shop: Shop) -> None:
+    assert (await shop.price("oats"), await shop.price("milk")) == (149, 119)
+
+
+async def test_one_bad_line_refuses_the_whole_file_and_names_line_and_column(shop: Shop) -> None:
+    refusal = await shop.refused("import", source_name="bad.csv", csv="sku,name,price\nmilk,Milk,1.09\noats,Oats,1.499\n")
+    assert "line 3, column price" in refusal.detail
+    assert await shop.price("milk") == 119
+
+
+async def test_hq_is_refused_where_a_file_writes_prices(shop: Shop) -> None:
+    assert 'hq.mode = "none"' in (await shop.refused("enrol", store="t1")).detail
+
+
+async def test_a_label_is_bound_by_item_or_code_and_unbound_again(shop: Shop) -> None:
+    await shop.control("label.bind", label="00000000000000A1", items=["4006381333931"], by="ann", place={"aisle": "3", "bay": "2"})
+    bound = await shop.label("00000000000000A1")
+    assert (bound["items"], bound["template"], bound["place"], bound["state"]) == ("oats", "shelf", "3/2", "unknown display")
+    await shop.control("label.unbind", label="00000000000000A1", by="ann")
+    assert (await shop.label("00000000000000A1"))["items"] == ""
+
+
+async def test_a_label_is_not_bound_to_what_is_not_sold(shop: Shop) -> None:
+    assert (await shop.refused("label.bind", label="00000000000000A2", items=["caviar"], by="ann")).detail == "no item caviar"
+    assert all(each["label"] != "00000000000000A2" for each in (await shop.control("label.list"))["labels"])
+
+
+async def test_a_binding_file_binds_all_or_none(shop: Shop) -> None:
+    refusal = await shop.refused("label.import", csv="label,items\n00000000000000B1,oats\n00000000000000B2,caviar\n")
+    assert "caviar" in refusal.detail
+    assert all(each["label"] != "00000000000000B1" for each in (await shop.control("label.list"))["labels"])
+    assert await shop.control("label.import", csv="label,items\n00000000000000B3,oats\n00000000000000B4,milk\n") == {"labels_bound": 2}
+
+
+async def test_an_item_is_drawn_as_its_panel_shows_it(shop: Shop) -> None:
+    png = base64.b64decode((await shop.control("render", item_id="oats", scale=2))["png_b64"])
+    assert png.startswith(PNG_SIGNATURE)
+    assert (int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")) == (592, 256)
+
+
+async def test_an_unknown_parameter_is_named(shop: Shop) -> None:
+    refusal = await shop.refused("label.unbind", label="00000000000000B3", by="ann", colour="red")
+    assert refusal.code == "invalid_params"
+    assert "colour" in refusal.detail
+
+
+async def test_sales_go_to_a_dated_file_and_leave_the_outbox(shop: Shop) -> None:
+    async with await LaneClient.connect(shop.directory / "lane.sock", timeout_s=PATIENCE_S) as lane:
+        await lane.hello("1")
+        quote = await lane.quote(QuoteParams(basket_id="b1", lines=(QuoteLine(line_id="1", quantity=2, item_id="milk"),)))
+        paid = (Tender(type="cash", amount_minor=quote.total_minor),)
+        await lane.commit(CommitParams(sale_id="file-1", quote_id=quote.quote_id, tenders=paid))
+    while (await shop.control("status"))["outbox"]["waiting"]:
+        pass
+    (file,) = (shop.directory / "state").rglob("events-*.jsonl")
+    assert '"sale_id":"file-1"' in file.read_text()
