@@ -246,12 +246,12 @@ LabelArgument = Annotated[str, typer.Argument(metavar="LABEL", help="As printed 
 def label_bind(
     context: typer.Context,
     label: LabelArgument,
-    items: Annotated[list[str], typer.Argument(metavar="ITEM", help="Item numbers, or a bar code.")],
+    items: Annotated[list[str], typer.Argument(metavar="ITEM", help="Item number, or a bar code.")],
     template: Annotated[str | None, typer.Option(metavar="NAME", help="Layout (from the configuration).", show_default=False)] = None,
     place: Annotated[str | None, typer.Option(metavar="A/B/S/N", help="Aisle/bay/shelf/slot.", show_default=False)] = None,
     by: ByOption = None,
 ) -> None:
-    """Bind a label to one or more items."""
+    """Bind a label to an item."""
     params: dict[str, object] = {"label": label, "items": items, "by": by or _login()}
     if template is not None:
         params["template"] = template

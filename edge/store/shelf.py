@@ -14,6 +14,8 @@ from edge.store.journal import emit, record
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols.hq_events import EventKind
+from render.errors import RenderError
+from render.fields import template_bytes
 
 _MAY = "state IN ('open', 'proven')"
 
@@ -128,7 +130,7 @@ def bind(
 ) -> tuple[Binding, Delta]:
     """Bind a label (no items: unbind). What it shows until a new picture is proven goes on bounding the old items.
 
-    Raises Refused for another `binding_rev` than expected (None: a person's scan, which wins) and for an unknown item.
+    Raises Refused for another `binding_rev` than expected (None: a person's scan, which wins), an unknown item or template.
     """
     delta = Delta()
     label = ensure_label(db, stamp, label_id, kind, delta)
@@ -137,7 +139,11 @@ def bind(
     if expected_rev is not None and expected_rev != current.binding_rev:
         raise Refused(f"label {label_id} is at binding {current.binding_rev}, not {expected_rev}")
     if len(items) > LABEL_ITEMS_MAX:
-        raise Refused(f"a label shows at most {LABEL_ITEMS_MAX} items, not {len(items)}")
+        raise Refused(f"{len(items)} items, a label shows {LABEL_ITEMS_MAX}")
+    try:
+        template_bytes(template)
+    except RenderError as error:
+        raise Refused(str(error)) from None
     for item_id in items:
         if db.execute("SELECT 1 FROM item WHERE item_id = ?", (item_id,)).get is None:
             raise Refused(f"item {item_id} is not in the catalogue")
