@@ -156,8 +156,8 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(work, name=name) for name, work in works.items()]
             await self._open_store()
+            await self._first_pictures()  # with a daemon that dies every few seconds this alone takes minutes
             killer = tasks.create_task(self._kill(self._options.kill_every_s), name="kill")
-            await self._first_pictures()
             for week in range(self._data.first_week, self._data.last_week + 1):
                 await self._week(week)
             killer.cancel()

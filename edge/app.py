@@ -27,7 +27,8 @@ from edge.control import Control
 from edge.desk import Desk, StoreFacts
 from edge.export import Exporter
 from edge.hq import HqSync
-from edge.labels import LabelService, ShelfRules
+from edge.label_work import ShelfRules
+from edge.labels import LabelService
 from edge.lane_client import DaemonUnreachable, LaneClient
 from edge.metrics import Metrics, Reading, serve
 from edge.planning import PictureFacts

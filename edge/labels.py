@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from drivers.base import (
@@ -34,12 +33,11 @@ from drivers.base import (
     Stored,
 )
 from edge import planning, pricing
+from edge.label_work import RadioState, ShelfCounters, ShelfRules, Work, merged, new_attempt
 from edge.model import AttemptId, ItemId, MayState
 from edge.planning import PictureFacts, Wanted
 from edge.render_worker import RenderedLabel
 from edge.renderer import Renderer, RenderFailed
-from edge.store.rows import json_text
-from edge.store.shelf import NewAttempt
 from edge.store.store import Store
 from render.errors import FieldError, RenderError
 
@@ -52,62 +50,6 @@ SEEN_SAVE_MS: Final = 600_000  # an unchanged label's "last seen" is written thi
 DRAWING_MAX: Final = 16  # labels being drawn or written at once: bounds memory, keeps the workers busy
 MAY_SET_MAX: Final = 32  # open attempts on one label; beyond, it is tried only once a day and a person is asked
 SILENT_RETRY_MS: Final = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class ShelfRules:
-    """What the owner configured about labels and the guard."""
-
-    accept_inferred: bool
-    dwell_ms: int
-    retry_first_ms: int
-    retry_max_ms: int
-
-
-@dataclass(slots=True)
-class ShelfCounters:
-    """Sums since start, for metrics."""
-
-    rendered: int = 0
-    sent: int = 0
-    on_air: int = 0
-    stored: int = 0
-    proven: int = 0
-    settled: int = 0
-    failed: dict[str, int] = field(default_factory=dict)
-    render_errors: int = 0
-
-
-@dataclass(slots=True)
-class RadioState:
-    """What is known of a radio, for routing and status."""
-
-    driver: LabelDriver
-    kind: str
-    up: bool = False
-    description: str = ""
-    last_error: str = ""
-
-
-@dataclass(slots=True)
-class _Work:
-    """Where a label stands in this run of the daemon. Nothing here is needed for safety after a restart."""
-
-    busy: bool = False  # being drawn or written
-    in_flight: AttemptId | None = None
-    in_flight_hash: str = ""
-    in_flight_radio: str = ""
-    picture: Picture | None = None  # of the last attempt, to offer the very same again if it never went on the air
-    was_on_air: bool = False
-    failures: int = 0
-    next_try_ms: int = 0
-    unsettled_since_ms: int | None = None
-    problem: str = ""
-    undrawable: str = ""  # content hash of a picture that the item's data do not allow
-
-    def begin(self, attempt_id: AttemptId, content_hash: str, radio_id: str, picture: Picture) -> None:
-        """An attempt is about to be written down: from now on what its radio says about older ones is not about it."""
-        self.in_flight, self.in_flight_hash, self.in_flight_radio, self.picture = attempt_id, content_hash, radio_id, picture
 
 
 class LabelService:
@@ -131,7 +73,7 @@ class LabelService:
         self._rules = rules
         self._facts = facts
         self._store_open = store_open
-        self._work: dict[str, _Work] = {}
+        self._work: dict[str, Work] = {}
         self._events: deque[tuple[str, DriverEvent]] = deque()
         self._check_ins: dict[str, LabelSeen] = {}
         self._saved_seen_ms: dict[str, int] = {}
@@ -154,7 +96,7 @@ class LabelService:
 
         def emit(event: DriverEvent) -> None:
             if isinstance(event, LabelSeen):
-                self._check_ins[event.label_id] = _merged(self._check_ins.get(event.label_id), event)
+                self._check_ins[event.label_id] = merged(self._check_ins.get(event.label_id), event)
             else:
                 self._events.append((radio, event))
             self._wake.set()
@@ -253,7 +195,7 @@ class LabelService:
         label = self._view.labels.get(label_id)
         if label is None or not label.panel or label.retired:
             return
-        work = self._work.setdefault(label_id, _Work())
+        work = self._work.setdefault(label_id, Work())
         if work.busy:
             return  # planned again when it is done
         for attempt_id, entry in self._view.may_of_label(label_id).items():
@@ -288,7 +230,7 @@ class LabelService:
         self._drawing += 1
         self._start(self._send(label_id, work, wanted, radio))
 
-    def _wanted(self, label_id: str, work: _Work) -> Wanted | None:
+    def _wanted(self, label_id: str, work: Work) -> Wanted | None:
         """What the label should show; "see staff" while its item's data cannot be drawn, None while its template cannot."""
         label = self._view.labels[label_id]
         try:
@@ -307,16 +249,16 @@ class LabelService:
         binding = self._view.bindings.get(label_id)
         return planning.see_staff(label, binding.items[0] if binding and binding.items else "", self._facts)
 
-    def _not_drawn(self, label_id: str, work: _Work, reason: str) -> None:
+    def _not_drawn(self, label_id: str, work: Work, reason: str) -> None:
         if work.problem != reason:
             log.warning("label=%s cannot be drawn: %s", label_id, reason)
             self.counters.render_errors += 1
         work.problem = reason
 
-    def _settled(self, label_id: str, work: _Work) -> None:
+    def _settled(self, label_id: str, work: Work) -> None:
         if work.unsettled_since_ms is not None:
             self.counters.settled += 1
-        self._work[label_id] = _Work(undrawable=work.undrawable, problem=work.problem if work.undrawable else "")
+        self._work[label_id] = Work(undrawable=work.undrawable, problem=work.problem if work.undrawable else "")
         self._later.pop(label_id, None)
         binding = self._view.bindings.get(label_id)
         for item_id in binding.items if binding else ():
@@ -351,7 +293,7 @@ class LabelService:
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def _send(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState) -> None:
+    async def _send(self, label_id: str, work: Work, wanted: Wanted, radio: RadioState) -> None:
         try:
             await self._draw_and_deliver(label_id, work, wanted, radio)
         finally:
@@ -360,7 +302,7 @@ class LabelService:
             self._ready[label_id] = None
             self._wake.set()
 
-    async def _draw_and_deliver(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState) -> None:
+    async def _draw_and_deliver(self, label_id: str, work: Work, wanted: Wanted, radio: RadioState) -> None:
         again = self._same_again(label_id, work, wanted)
         if again is not None:
             attempt_id, picture = again
@@ -373,11 +315,11 @@ class LabelService:
                 return
             picture = Picture(rendered.codec, rendered.data)
             work.begin(attempt_id, wanted.content_hash, radio.driver.radio_id or "", picture)
-            await self._store.begin_attempt(_new_attempt(attempt_id, label_id, wanted, rendered, radio.driver))
+            await self._store.begin_attempt(new_attempt(attempt_id, label_id, wanted, rendered, radio.driver))
             work.was_on_air = False
         self._deliver(label_id, work, wanted, radio, Delivery(attempt_id, LabelId(label_id), picture))
 
-    def _deliver(self, label_id: str, work: _Work, wanted: Wanted, radio: RadioState, delivery: Delivery) -> None:
+    def _deliver(self, label_id: str, work: Work, wanted: Wanted, radio: RadioState, delivery: Delivery) -> None:
         """Hand a committed attempt to its radio, unless somebody was quoted more than it promises or the radio is another by now.
 
         Then it is planned again, and offered as it is when nothing speaks against it any more.
@@ -392,7 +334,7 @@ class LabelService:
         radio.driver.deliver(delivery)
         self.counters.sent += 1
 
-    def _same_again(self, label_id: str, work: _Work, wanted: Wanted) -> tuple[AttemptId, Picture] | None:
+    def _same_again(self, label_id: str, work: Work, wanted: Wanted) -> tuple[AttemptId, Picture] | None:
         """The last attempt, if it is still the wanted picture and never left a radio: offering it again adds nothing to the may-set."""
         entries = planning.may_still_show(self._view.may_of_label(label_id))
         if work.picture is None or work.was_on_air or not entries:
@@ -402,7 +344,7 @@ class LabelService:
             return None
         return last.attempt_id, work.picture
 
-    async def _draw(self, label_id: str, work: _Work, wanted: Wanted, attempt_id: int) -> RenderedLabel | None:
+    async def _draw(self, label_id: str, work: Work, wanted: Wanted, attempt_id: int) -> RenderedLabel | None:
         codecs = self._view.labels[label_id].codecs
         try:
             rendered = await self._renderer.draw(wanted.fields, self._store.attempt_number(attempt_id), codecs)
@@ -417,7 +359,7 @@ class LabelService:
             work.problem = ""
         return rendered
 
-    def _fail_later(self, work: _Work, *, minimum_ms: int = 0) -> None:
+    def _fail_later(self, work: Work, *, minimum_ms: int = 0) -> None:
         work.failures += 1
         pause_ms = planning.backoff_ms(work.failures, self._rules.retry_first_ms, self._rules.retry_max_ms)
         work.next_try_ms = self._clock.now_ms() + max(pause_ms, minimum_ms)
@@ -533,33 +475,3 @@ class LabelService:
     def _start(self, work: Coroutine[object, object, None]) -> None:
         assert self._tasks is not None
         self._tasks.create_task(work)
-
-
-def _new_attempt(attempt_id: AttemptId, label_id: str, wanted: Wanted, rendered: RenderedLabel, driver: LabelDriver) -> NewAttempt:
-    return NewAttempt(
-        attempt_id,
-        label_id,
-        wanted.content_hash,
-        rendered.picture_hash,
-        rendered.payload_md5,
-        json_text(wanted.fields.as_dict()),
-        wanted.offers,
-        driver.radio_id or "",
-        driver.offer_lifetime_ms,
-    )
-
-
-def _merged(old: LabelSeen | None, new: LabelSeen) -> LabelSeen:
-    """The newer check-in, with what the older one said where the newer is silent."""
-    if old is None:
-        return new
-    return LabelSeen(
-        new.radio_id,
-        new.label_id,
-        new.at_ms,
-        new.profile or old.profile,
-        new.battery_mv if new.battery_mv is not None else old.battery_mv,
-        new.rssi_dbm if new.rssi_dbm is not None else old.rssi_dbm,
-        new.temperature_c if new.temperature_c is not None else old.temperature_c,
-        new.wake_reason if new.wake_reason is not None else old.wake_reason,
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.labels import ShelfRules
+from edge.label_work import ShelfRules
 from tests.edge.shelf_bench import DWELL_MS, RETRY_MS, Shelf
 from tests.edge.shop import L1, MILK, Shop
 from tests.edge.stepped import template_database

@@ -28,7 +28,7 @@ from drivers.base import (
     Stored,
 )
 from edge.desk import Desk
-from edge.labels import ShelfRules
+from edge.label_work import ShelfRules
 from edge.model import ItemId, Place
 from edge.opening_hours import ALWAYS_OPEN, OpeningHours
 from edge.planning import PictureFacts

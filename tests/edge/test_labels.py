@@ -15,7 +15,7 @@ from drivers.base import (
     OnAir,
     Stored,
 )
-from edge.labels import ShelfRules
+from edge.label_work import ShelfRules
 from edge.model import Place
 from edge.opening_hours import OpeningHours, Span
 from edge.view import Delta

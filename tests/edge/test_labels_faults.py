@@ -19,6 +19,7 @@ from drivers.base import (
 from edge.labels import MAY_SET_MAX, SEEN_SAVE_MS, SILENT_RETRY_MS
 from edge.model import Place
 from edge.renderer import RenderFailed
+from edge.store import shelf as store_shelf
 from render.errors import DoesNotFit
 from tests.edge.shelf_bench import DWELL_MS, RETRY_MS, Shelf, says
 from tests.edge.shop import HOUR_MS, L1, MILK, PANEL, R1, item, price
@@ -144,8 +145,11 @@ async def test_a_name_that_no_label_can_show_is_see_staff_at_once(shelf: Shelf) 
     assert says(shelf.one.last) == ("shelf", 100)
 
 
-async def test_an_unknown_template_is_named_and_the_label_keeps_its_picture(shelf: Shelf) -> None:
+async def test_a_template_that_an_upgrade_took_away_is_named_and_the_label_keeps_its_picture(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = len(shelf.one.delivered)
+    monkeypatch.setattr(store_shelf, "template_bytes", lambda name: b"")  # as when it was bound
     await shelf.store.bind(L1, (MILK,), "nowhere", Place(), actor="test")
     await shelf.turn()
     assert len(shelf.one.delivered) == count

@@ -32,7 +32,7 @@ from drivers.base import (
     Stored,
 )
 from edge.desk import Desk
-from edge.labels import ShelfRules
+from edge.label_work import ShelfRules
 from edge.model import Curve, ItemId, MayKind, MayState, Place
 from edge.planning import PictureFacts
 from edge.store import journal, shelf
