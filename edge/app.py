@@ -7,8 +7,10 @@ lanes or clock ends the process (systemd starts it again); radios, HQ and metric
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import grp
 import logging
+import os
 import signal
 import sys
 import time
@@ -49,6 +51,7 @@ log = logging.getLogger("shelfd")
 
 EXIT_FATAL: Final = 3  # systemd starts the daemon again
 DATABASE_NAME: Final = "shelfd.db"
+LOCK_NAME: Final = "lock"
 LANE_GROUP: Final = "pos"  # who may open the lane sockets, where the group exists
 CONTROL_FRAME_BYTES_MAX: Final = 64 << 20  # a catalogue file of 32 MB as a JSON string
 CONTROL_FRAME_DEADLINE_S: Final = 30.0
@@ -90,6 +93,7 @@ class Daemon:
         self._exit_code = 0
         self._heard_ms, self._heard_messages = clock.now_ms(), 0
         self._enrolled = asyncio.Event()
+        self._lock = _only_one(config.daemon.state_dir)  # held as long as the process lives
         self.store = open_store(config.daemon.state_dir / DATABASE_NAME, clock, entropy, _context(config), self._fatal)
         view = self.store.view
         facts = PictureFacts(config.store.locale, config.store.currency, config.store.currency_exponent, view.codes)
@@ -244,6 +248,21 @@ class Daemon:
             price_changes_held=len(self.store.held_prices()),
             ready=self._desk.ready(),
         )
+
+
+def _only_one(state_dir: Path) -> int:
+    """Take the state directory for this process; the kernel gives it back however the process ends. Raises StoreError.
+
+    A second daemon must not even look at the file: a migration has to be alone on it.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreError(f"{state_dir}: another shelfd runs on this directory") from None
+    return descriptor
 
 
 def _has_hq(config: Config) -> bool:

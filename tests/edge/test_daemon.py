@@ -326,6 +326,18 @@ async def test_a_broker_that_goes_away_is_told_in_one_line_and_lanes_sell_on_unt
             assert await scene.daemon.process.wait() == 0
 
 
+async def test_a_second_daemon_on_the_same_directory_does_not_touch_the_store(scene: Scene, tmp_path: Path) -> None:
+    other = (scene.directory / "config.toml").read_text().replace(".sock", "-2.sock")  # its sockets are free, its directory is not
+    (tmp_path / "config.toml").write_text(other)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edge", "run", "--config", str(tmp_path / "config.toml"), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 3
+    assert f"{scene.directory}/state: another shelfd runs" in said.decode()
+    assert await scene.price(scene.item()) == 199
+
+
 async def test_an_unknown_key_stops_the_start_with_file_key_and_a_suggestion(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG.format(dir=tmp_path).replace("state_dir", "state_dri"))
