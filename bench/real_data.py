@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from render.barcodes import check_digit
+from render.symbols.linear import check_digit
 
 WEEK_1: Final = datetime(2016, 12, 26, 5, tzinfo=UTC)  # the data begin in the middle of its first week
 WEEKS_MAX: Final = 53

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from render import compress, planes, raster, scene, templates
+from render import raster, scene, templates
+from render.codecs import oepl, planes
 from render.errors import RenderError
 from render.fields import LabelFields, content_hash
 from render.panels import Panel, panel
@@ -55,7 +56,7 @@ def render(label: LabelFields, attempt: int, codecs: Sequence[str]) -> Rendered:
     """
     kind = panel(label.panel)
     indices = picture(label, attempt)
-    encoded = compress.encode_smallest(kind, planes.pack(kind, indices), codecs)
+    encoded = oepl.encode_smallest(kind, planes.pack(kind, indices), codecs)
     return Rendered(
         codec=encoded.codec,
         data=encoded.data,
@@ -79,7 +80,7 @@ def to_png(label: LabelFields, attempt: int = 0, scale: int = 1) -> bytes:
 
 def payload_to_indices(kind: Panel, codec: str, data: bytes) -> Bytes:
     """What a label shows after downloading this payload: palette indices (height, width). Raises PayloadError."""
-    return planes.unpack(kind, compress.decode(codec, kind, data))
+    return planes.unpack(kind, oepl.decode(codec, kind, data))
 
 
 def indices_to_png(kind: Panel, indices: Bytes, scale: int = 1) -> bytes:

@@ -15,9 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from render import barcodes, locales
+from render import locales
 from render.errors import FieldError, UnknownTemplate
 from render.panels import panel
+from render.symbols import linear
 
 # Raise it when the same fields give other pixels or bytes than before, so that labels are drawn and sent again.
 ENCODER_VERSION: Final = 1
@@ -98,7 +99,7 @@ class LabelFields:
             raise FieldError(f"was_price_minor: {self.was_price_minor} is not above the price {self.price_minor}")
         if self.gtin is not None:
             _check_text("gtin", self.gtin)
-            barcodes.verified(self.gtin)
+            linear.verified(self.gtin)
         self._check_attributes()
 
     @property

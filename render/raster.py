@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from render import dither, glyphs
+from render import glyphs
+from render.dither import floyd
 from render.fields import TEMPLATE_FOLDER
 from render.panels import Panel, Rgb
 from render.scene import Area, Bars, Picture, Run, Scene, Stroke
@@ -54,7 +55,7 @@ def dithered(file: str, inks: tuple[tuple[int, Rgb], ...]) -> Bytes:
     paper = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
     paper.alpha_composite(coloured)
     rgb = np.array(paper.convert("RGB"), np.uint8)
-    positions = dither.floyd_steinberg(rgb, tuple(colour for _, colour in inks))
+    positions = floyd.floyd_steinberg(rgb, tuple(colour for _, colour in inks))
     return np.array([index for index, _ in inks], np.uint8)[positions]
 
 

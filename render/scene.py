@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import assert_never
 
-from render import barcodes, glyphs, locales, price, text
+from render import glyphs, locales, price, text
 from render.errors import DoesNotFit, MissingField, MissingGlyph
 from render.fields import LabelFields
 from render.panels import Box, Panel, attempt_strip
+from render.symbols import linear
 from render.templates import Badge, Barcode, Element, Fill, Image, Price, Style, Template, Text, WasPrice
 
 
@@ -210,7 +211,7 @@ class _Writer:
                 self.add_was_price(element)
             case Barcode():
                 if self.label.gtin is not None:
-                    self.add_barcode(element, barcodes.ean(self.label.gtin))
+                    self.add_barcode(element, linear.ean(self.label.gtin))
             case Fill():
                 self.marks.append(Area(box, 0, self.ink(element.ink)))
             case Image():
@@ -265,7 +266,7 @@ class _Writer:
         capital = round(size * glyphs.CAPITAL_HEIGHT)
         self.marks.append(Stroke(struck + left, baseline - 2, struck + right - 1, baseline - capital + 1, 1, self.ink(element.strike)))
 
-    def add_barcode(self, element: Barcode, symbol: barcodes.Symbol) -> None:
+    def add_barcode(self, element: Barcode, symbol: linear.Symbol) -> None:
         box, pixel = element.placed.box, element.module_px
         width = symbol.width_modules * pixel
         digit_height = round(element.digit_size * glyphs.CAPITAL_HEIGHT) + 1 if element.digit_size else 0

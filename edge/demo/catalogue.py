@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from render.barcodes import check_digit
+from render.symbols.linear import check_digit
 
 CURRENCY: Final = "EUR"
 EXPONENT: Final = 2

@@ -21,7 +21,7 @@ from bench.real_data import (
     mode,
     week_start,
 )
-from render.barcodes import verified
+from render.symbols.linear import verified
 
 FUEL = Product("FUEL", "Private", "COUPON/MISC ITEMS", "GASOLINE-REG UNLEADED")
 BEANS = Product("GROCERY", "National", "BEANS - CANNED", "BAKED BEANS", "2 LB")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.demo.catalogue import ARTICLES, DRIFT_MAX_PERCENT, PriceBook, charm
 from protocols.hq_messages import ItemBatch, PriceBatch, decode_body
-from render.barcodes import verified
+from render.symbols.linear import verified
 
 
 def test_sixty_articles_have_names_codes_and_prices_of_their_own() -> None:

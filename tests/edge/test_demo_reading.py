@@ -10,8 +10,8 @@ import pytest
 from edge.demo.reading import Reading, Unreadable, read, read_payload
 from protocols.oepl_wire import DATA_TYPES
 from render.api import panel, picture, render
-from render.barcodes import check_digit
 from render.fields import LabelFields
+from render.symbols.linear import check_digit
 
 PANEL = panel("oepl-01")
 NAMES = ("BREAD WHITE 16 OZ", "2% MILK 1 GAL 100", "CEREAL 20 OZ 999 FAMILY SIZE", "A", "7UP 12 PK 144 OZ")

@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from render import api, barcodes, compress, locales, planes, raster, scene, templates
+from render import api, locales, raster, scene, templates
+from render.codecs import oepl, planes
 from render.errors import DoesNotFit, FieldError, MissingField, MissingGlyph, PayloadError
 from render.fields import ENCODER_VERSION, TEMPLATE_FOLDER, LabelFields
 from render.panels import panel
 from render.scene import Area, Mark, Picture, Run, Stroke
+from render.symbols import linear
 
 HERE = Path(__file__).parent
 SAMPLES: dict[str, dict[str, object]] = json.loads((HERE / "samples.json").read_text())
@@ -67,7 +69,7 @@ def test_attempts_differ_in_their_own_pixels_alone(sample: LabelFields) -> None:
 def test_two_attempts_never_have_equal_payloads(attempts: list[int], codec: str) -> None:
     kind = replace(panel("oepl-01"), codecs=(("raw1", 0), ("zlib", 0), ("g5", 0)))
     label = LabelFields.from_dict(SAMPLES["plain"])
-    one, other = (compress.encode(codec, kind, planes.pack(kind, api.picture(label, attempt))) for attempt in attempts)
+    one, other = (oepl.encode(codec, kind, planes.pack(kind, api.picture(label, attempt))) for attempt in attempts)
     assert one != other
 
 
@@ -149,7 +151,7 @@ def test_the_barcode_of_the_shelf_label_scans_from_its_pixels(name: str, gtin: s
     label = LabelFields.from_dict({**SAMPLES["plain"], "panel": name, "gtin": gtin, "was_price_minor": was})
     with Image.open(io.BytesIO(api.to_png(label, attempt=2**32 - 1, scale=3))) as image:
         found = zxingcpp.read_barcodes(image.convert("L"))
-    assert [code.text.rjust(13, "0") for code in found] == [barcodes.drawable(gtin).rjust(13, "0")]
+    assert [code.text.rjust(13, "0") for code in found] == [linear.drawable(gtin).rjust(13, "0")]
 
 
 def test_the_shelf_label_says_what_it_must() -> None:

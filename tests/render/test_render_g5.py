@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from render import g5
 from render._jit import python_function
+from render.codecs import g5
 from render.errors import PayloadError
 
 Bytes = npt.NDArray[np.uint8]

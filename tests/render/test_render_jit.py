@@ -12,7 +12,7 @@ import os, pathlib, shutil, warnings
 import numpy as np
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    from render import planes, g5
+    from render.codecs import planes, g5
     if "SPOIL" in os.environ:
         spoiled = pathlib.Path(os.environ["NUMBA_CACHE_DIR"])
         shutil.rmtree(spoiled)

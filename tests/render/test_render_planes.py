@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from render import planes
 from render._jit import python_function
+from render.codecs import planes
 from render.errors import PayloadError
 from render.panels import BW, BWRY, PANELS, Panel, panel
 

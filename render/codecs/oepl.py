@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from render import g5
+from render.codecs import g5
 from render.errors import CodecRefused, PayloadError
 from render.panels import Panel
 

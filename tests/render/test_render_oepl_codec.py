@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from render import compress, planes
+from render.codecs import oepl, planes
 from render.errors import CodecRefused, PayloadError
 from render.panels import BW, BWRY, Panel, panel
 
@@ -51,12 +51,12 @@ def test_every_codec_gives_the_picture_back(picture: tuple[Panel, Bytes], codec:
     kind, indices = picture
     packed = planes.pack(kind, indices)
     try:
-        data = compress.encode(codec, kind, packed)
+        data = oepl.encode(codec, kind, packed)
     except CodecRefused:
         coloured = bool(packed[1:].any())
         assert (codec == "raw1" and coloured) or (codec == "raw2" and kind.bits == 1) or codec == "g5"
         return
-    assert np.array_equal(planes.unpack(kind, compress.decode(codec, kind, data)), indices)
+    assert np.array_equal(planes.unpack(kind, oepl.decode(codec, kind, data)), indices)
 
 
 @settings(deadline=None, max_examples=100)
@@ -64,56 +64,56 @@ def test_every_codec_gives_the_picture_back(picture: tuple[Panel, Bytes], codec:
 def test_the_smallest_is_never_larger_than_raw_and_reads_back(picture: tuple[Panel, Bytes], codecs: list[str]) -> None:
     kind, indices = picture
     packed = planes.pack(kind, indices)
-    chosen = compress.encode_smallest(kind, packed, codecs)
+    chosen = oepl.encode_smallest(kind, packed, codecs)
     raw = kind.plane_bytes * (2 if packed[1:].any() else 1)
     assert len(chosen.data) <= raw
     assert chosen.codec.startswith("raw") == (len(chosen.data) == raw)
-    assert np.array_equal(planes.unpack(kind, compress.decode(chosen.codec, kind, chosen.data)), indices)
+    assert np.array_equal(planes.unpack(kind, oepl.decode(chosen.codec, kind, chosen.data)), indices)
 
 
 def test_black_and_white_travels_as_one_plane() -> None:
     indices = np.zeros((128, 296), np.uint8)
     indices[10:20, 10:200] = 1
     packed = planes.pack(BWR_29, indices)
-    assert len(compress.encode("raw1", BWR_29, packed)) == 4736
-    assert len(compress.encode("raw2", BWR_29, packed)) == 9472
-    assert compress.encode("g5", BWR_29, packed)[:6] == bytes([6, 128, 0, 0x28, 1, 1])
-    assert zlib.decompress(compress.encode("zlib", BWR_29, packed)[4:])[:6] == bytes([6, 128, 0, 0x28, 1, 1])
-    assert compress.encode_smallest(BWR_29, packed, ("raw2", "raw1")).codec == "raw1"
+    assert len(oepl.encode("raw1", BWR_29, packed)) == 4736
+    assert len(oepl.encode("raw2", BWR_29, packed)) == 9472
+    assert oepl.encode("g5", BWR_29, packed)[:6] == bytes([6, 128, 0, 0x28, 1, 1])
+    assert zlib.decompress(oepl.encode("zlib", BWR_29, packed)[4:])[:6] == bytes([6, 128, 0, 0x28, 1, 1])
+    assert oepl.encode_smallest(BWR_29, packed, ("raw2", "raw1")).codec == "raw1"
     indices[0, 0] = 2
     packed = planes.pack(BWR_29, indices)
-    assert compress.encode("g5", BWR_29, packed)[5] == 2
-    assert compress.encode_smallest(BWR_29, packed, ("raw2", "raw1")).codec == "raw2"
+    assert oepl.encode("g5", BWR_29, packed)[5] == 2
+    assert oepl.encode_smallest(BWR_29, packed, ("raw2", "raw1")).codec == "raw2"
 
 
 def test_noise_goes_raw() -> None:
     packed = planes.pack(BW_29, np.random.default_rng(1).integers(0, 2, (128, 296)).astype(np.uint8))
-    assert len(compress.encode("zlib", BW_29, packed)) > 4736
+    assert len(oepl.encode("zlib", BW_29, packed)) > 4736
     with pytest.raises(CodecRefused, match="not smaller than raw"):
-        compress.encode("g5", BW_29, packed)
-    assert compress.encode_smallest(BW_29, packed, ALL) == compress.Encoded("raw1", packed.tobytes())
+        oepl.encode("g5", BW_29, packed)
+    assert oepl.encode_smallest(BW_29, packed, ALL) == oepl.Encoded("raw1", packed.tobytes())
 
 
 def test_the_zlib_stream_has_the_small_window() -> None:
-    data = compress.encode("zlib", BW_29, np.zeros((1, 296, 16), np.uint8))
+    data = oepl.encode("zlib", BW_29, np.zeros((1, 296, 16), np.uint8))
     assert data[:6] == bytes.fromhex("86120000 48c7")
 
 
 def test_no_accepted_codec_is_an_error_that_says_why() -> None:
     packed = planes.pack(BWR_29, np.full((128, 296), 2, np.uint8))
     with pytest.raises(CodecRefused, match="raw1: the picture has colour"):
-        compress.encode_smallest(BWR_29, packed, ("raw1",))
+        oepl.encode_smallest(BWR_29, packed, ("raw1",))
     with pytest.raises(CodecRefused, match="none is accepted"):
-        compress.encode_smallest(BWR_29, packed, ())
+        oepl.encode_smallest(BWR_29, packed, ())
     with pytest.raises(CodecRefused, match="oepl-01 does not take it"):
-        compress.encode("zlib", panel("oepl-01"), packed)
+        oepl.encode("zlib", panel("oepl-01"), packed)
     with pytest.raises(CodecRefused, match="shape"):
-        compress.encode("raw1", BWR_29, packed[:1])
+        oepl.encode("raw1", BWR_29, packed[:1])
 
 
 def wrong_payloads() -> list[tuple[str, bytes]]:
     packed = np.zeros((2, 296, 16), np.uint8)
-    good = {codec: compress.encode(codec, BWR_29, packed) for codec in ALL}
+    good = {codec: oepl.encode(codec, BWR_29, packed) for codec in ALL}
     wide = zlib.compressobj(9, zlib.DEFLATED, 15)
     content = zlib.decompress(good["zlib"][4:])
     other_size = bytes([6, 0, 1]) + content[3:]
@@ -140,4 +140,4 @@ def wrong_payloads() -> list[tuple[str, bytes]]:
 def test_a_wrong_payload_is_refused(number: int) -> None:
     codec, data = wrong_payloads()[number]
     with pytest.raises(PayloadError):
-        compress.decode(codec, BWR_29, data)
+        oepl.decode(codec, BWR_29, data)
