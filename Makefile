@@ -53,6 +53,13 @@ verify-unit: ## Stage an installation and check its systemd unit
 real-store: .venv/bench/.ready ## Real grocery data through the running daemon; ARGS="--store 367 --weeks 8 --json out.json"
 	@.venv/bench/bin/python bench/real_store.py $(ARGS)
 
+.PHONY: bench-render
+bench-render: .venv/bench/.ready ## The renderer against others; ARGS="--json out.json --only label"
+	@systemd/debian-package.sh libcairo.so.2 libcairo2
+	@systemd/debian-package.sh libEGL.so.1 libegl1
+	@systemd/debian-package.sh libGL.so.1 libgl1
+	@.venv/bench/bin/python bench/render_bench.py $(ARGS)
+
 .PHONY: install
 install: $(UV) ## Install or upgrade the service (root); DESTDIR=dir only stages the files
 	@DESTDIR="$(DESTDIR)" UV="$(CURDIR)/$(UV)" systemd/install.sh install
