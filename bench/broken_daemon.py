@@ -54,7 +54,7 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"usage: broken_daemon.py {'|'.join(BREAKS)} run ...\n")
         return 2
     BREAKS[words[0]]()
-    from edge.cli import main as shelfd  # after the break, so that nothing has taken the honest function already
+    from edge.entry import main as shelfd  # after the break, so that nothing has taken the honest function already
 
     return shelfd(words[1:])
 

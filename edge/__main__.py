@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edge.cli import main
+from edge.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import grp
 import logging
 import os
@@ -19,7 +20,7 @@ from datetime import datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from drivers.base import Clock
 from drivers.oepl import OeplDriver
@@ -32,7 +33,7 @@ from edge.hq import HqSync
 from edge.label_work import ShelfRules
 from edge.labels import LabelService
 from edge.lane_client import DaemonUnreachable, LaneClient
-from edge.metrics import Metrics, Reading, serve
+from edge.metrics import Reading
 from edge.planning import PictureFacts
 from edge.pos import LaneServer, LaneSocket
 from edge.renderer import Renderer
@@ -46,6 +47,9 @@ from edge.supervise import keep_running
 from edge.view import Delta
 from protocols.jsonrpc import RpcError
 from protocols.pos import LANE_METHODS
+
+if TYPE_CHECKING:
+    from edge.prometheus import Metrics
 
 log = logging.getLogger("shelfd")
 
@@ -115,7 +119,7 @@ class Daemon:
             config.store.id,
             self._enrolled.set,
         )
-        self._metrics = Metrics(self._reading)
+        self._metrics: Metrics | None = None
         limiter = ConnectionLimiter()
         hooks = RpcHooks(self._fatal, self._latency, lambda listener, why: log.debug("listener=%s dropped: %s", listener, why))
         self._lanes = LaneServer(
@@ -149,6 +153,8 @@ class Daemon:
             return EXIT_FATAL
         self._service.tell("READY=1", "STATUS=serving lanes")
         log.info("store=%s ready, %d items, %d labels", self._config.store.id, len(self.store.view.items), len(self.store.view.labels))
+        gc.freeze()  # code and catalogue live as long as the process: collections need not look at them while a lane waits
+        gc.enable()
         self._renderer.start()
         units = [asyncio.create_task(unit, name=name) for name, unit in self._units()]
         await self._stop.wait()
@@ -175,7 +181,7 @@ class Daemon:
         else:
             units["export"] = Exporter(self.store, self._clock, self._config.hq.export_dir).run
         if address is not None:
-            units["metrics"] = partial(serve, self._metrics, address.host, address.port)
+            units["metrics"] = partial(self._serve_metrics, address.host, address.port)
         return [(name, keep_running(name, start)) for name, start in units.items()]
 
     async def _prove_life(self) -> None:
@@ -199,6 +205,12 @@ class Daemon:
                 log.error("no proof of life: %s", error)
             await asyncio.sleep(every_s)
 
+    async def _serve_metrics(self, host: str, port: int) -> None:
+        from edge.prometheus import Metrics, serve  # its libraries take 20 ms, which the lanes need not wait for at the start
+
+        self._metrics = self._metrics or Metrics(self._reading)
+        await serve(self._metrics, host, port)
+
     def _hq_heard_ms(self) -> int:
         """When HQ was last heard, on the store's clock."""
         messages = self._sync.counters.messages if self._sync is not None else 0
@@ -213,7 +225,8 @@ class Daemon:
         self._stop.set()
 
     def _latency(self, method: str, seconds: float) -> None:
-        self._metrics.observe_latency(method if method in LANE_METHODS else "other", seconds)
+        if self._metrics is not None:
+            self._metrics.observe_latency(method if method in LANE_METHODS else "other", seconds)
 
     def _reading(self) -> Reading:
         labels, desk, outbox = self._labels.counters, self._desk.counters, self.store.outbox_state()

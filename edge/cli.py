@@ -20,18 +20,15 @@ import typer
 
 from edge import __version__
 from edge.cli_tables import say, show_report, show_rows, warn
-from edge.config import DEFAULT_CONTROL_SOCKET, Config, ConfigError, load
+from edge.config import DEFAULT_CONTROL_SOCKET, ConfigError, load
+from edge.entry import DEFAULT_CONFIG, EXIT_REFUSED, EXIT_USAGE, TIME_SCALE_MAX, CliError, run_daemon
 from protocols.jsonrpc import RpcError
 
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-DEFAULT_CONFIG = Path("/etc/shelfd/config.toml")
 INPUT_BYTES_MAX = 32 << 20  # a catalogue of 100,000 items is about 10 MB
 ANSWER_TIMEOUT_S = 10.0  # a list of 30,000 labels takes under one second
 IMPORT_TIMEOUT_S = 300.0  # 100,000 rows on a slow disk
-TIME_SCALE_MAX = 1000.0  # beyond it a simulated day is shorter than one real answer of the module
 
 # typer brings a click of its own, whose base class of errors is reached through the one that it shows.
 CommandError = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -52,14 +49,6 @@ hold_app = typer.Typer(help="Price changes held as implausible.", no_args_is_hel
 app.add_typer(label_app, name="label", rich_help_panel=LABELS)
 app.add_typer(radio_app, name="radio", rich_help_panel=LABELS)
 app.add_typer(hold_app, name="hold", rich_help_panel=PRICES)
-
-
-class CliError(Exception):
-    """What the user sees instead of a traceback: one line and an exit code."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +125,7 @@ def run(
     sim_clock: Annotated[Path | None, typer.Option(metavar="FILE", help="Simulated store: its clock file.", show_default=False)] = None,
 ) -> int | None:
     """Run the daemon (what the service does)."""
-    path = config or _settings(context).config or DEFAULT_CONFIG
-    loaded = load(path)
-    if time_scale != 1.0 or sim_clock is not None:
-        _refuse_scaled_time(loaded, "--time-scale" if time_scale != 1.0 else "--sim-clock")
-    if not 0 < time_scale <= TIME_SCALE_MAX:
-        raise CliError(f"--time-scale: found {time_scale:g}, expected a number above 0, at most {TIME_SCALE_MAX:g}", EXIT_USAGE)
-    from edge import app as daemon  # heavy, and no other command needs it
-
-    return daemon.main(loaded, time_scale=time_scale, sim_clock=sim_clock)
+    return run_daemon(config or _settings(context).config or DEFAULT_CONFIG, time_scale, sim_clock)
 
 
 @app.command(rich_help_panel=STORE)
@@ -354,14 +335,6 @@ def _control_socket(settings: Settings) -> Path:
     if settings.config is None and not DEFAULT_CONFIG.exists():
         return Path(DEFAULT_CONTROL_SOCKET)
     return load(settings.config or DEFAULT_CONFIG).daemon.control_socket
-
-
-def _refuse_scaled_time(config: Config, option: str) -> None:
-    if config.all_radios_simulated:
-        return
-    real = [radio.name for radio in config.radios if not radio.simulated]
-    why = f'radio "{real[0]}" is real' if real else "no radio is configured"
-    raise CliError(f"{option} is only for a store whose radios are all simulated: in {config.source} {why}", EXIT_USAGE)
 
 
 def _read_text(file: Path) -> str:

@@ -218,6 +218,6 @@ def test_what_the_rules_allow_is_not_reported(path: str, source: str) -> None:
 
 
 def test_the_command_starts_without_kernels_radios_or_a_database(project_root: Path) -> None:
-    program = "import sys, edge.cli; print(*sorted({'numba', 'numpy', 'PIL', 'apsw', 'serial', 'bleak'} & set(sys.modules)))"
+    program = "import sys, edge.entry, edge.cli; print(*sorted({'numba', 'numpy', 'PIL', 'apsw', 'serial', 'bleak'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=project_root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -18,15 +18,13 @@ def load(db: Db) -> Delta:
     for gtin14, item_id, pack_quantity in db.execute("SELECT gtin14, item_id, pack_quantity FROM barcode"):
         delta.barcodes[gtin14] = (ItemId(item_id), pack_quantity)
     newest: dict[ItemId, dict[str, PriceRow]] = {}
+    by_row_id: dict[int, PriceRow] = {}
     for row in db.execute(f"SELECT {codec.PRICE_COLUMNS} FROM price_row ORDER BY rev"):  # noqa: S608
-        price = codec.price_row_of(row)
+        price = by_row_id[row[0]] = codec.price_row_of(row)
         newest.setdefault(price.item_id, {})[price.price_id] = price
     delta.rows = {item_id: tuple(rows.values()) for item_id, rows in newest.items()}
-    for *row, latched_ms in db.execute(
-        f"SELECT {codec.PRICE_COLUMNS}, latched_through_ms FROM in_force JOIN price_row USING (row_id, item_id)"  # noqa: S608
-    ):
-        price = codec.price_row_of(tuple(row))
-        delta.in_force[price.item_id] = InForce(price, latched_ms)
+    for row_id, item_id, latched_ms in db.execute("SELECT row_id, item_id, latched_through_ms FROM in_force"):
+        delta.in_force[ItemId(item_id)] = InForce(by_row_id[row_id], latched_ms)
     delta.stock = {ItemId(item_id): on_hand for item_id, on_hand in db.execute("SELECT item_id, on_hand FROM stock")}
     _load_shelf(db, delta)
     for row in db.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -72,6 +73,7 @@ def curve_text(curve: Curve) -> str:
     return json_text(curve.points)
 
 
+@lru_cache(maxsize=8192)  # a store's prices end in nine and repeat
 def curve_of(text: str) -> Curve:
     return Curve(_curve_decoder.decode(text))
 
