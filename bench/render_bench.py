@@ -10,16 +10,13 @@ import importlib
 import json
 import os
 import platform
-import sys
 from pathlib import Path
 
 import numba
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent))  # the bench is scripts, not a package
-
-from rivals import Row
+from bench.rivals import Row
 
 AREAS = ("label", "load", "qr", "dither", "deflate", "g5", "start")
 
@@ -39,7 +36,7 @@ def main() -> int:
     rows: list[Row] = []
     for area in areas:
         console.print(f"{area} …", style="dim")
-        rows += list(importlib.import_module(f"render_{area}").rows(options.quick))
+        rows += list(importlib.import_module(f"bench.render_{area}").rows(options.quick))
     console.print(_table(rows))
     if options.json:
         options.json.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rivals import Row
+from bench.rivals import Row
 
 LANE_BUDGET_S = 0.300
 WORKER_BUDGET_S = 0.700
