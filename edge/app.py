@@ -47,6 +47,7 @@ from edge.supervise import keep_running
 from edge.view import Delta
 from protocols.jsonrpc import RpcError
 from protocols.pos import LANE_METHODS
+from render.fields import SHIPPED, TemplateSource, with_own
 
 if TYPE_CHECKING:
     from edge.prometheus import Metrics
@@ -100,7 +101,15 @@ class Daemon:
         self._lock = _only_one(config.daemon.state_dir)  # held as long as the process lives
         self.store = open_store(config.daemon.state_dir / DATABASE_NAME, clock, entropy, _context(config), self._fatal)
         view = self.store.view
-        facts = PictureFacts(config.store.locale, config.store.currency, config.store.currency_exponent, view.codes)
+        facts = PictureFacts(
+            config.store.locale,
+            config.store.currency,
+            config.store.currency_exponent,
+            view.codes,
+            config.store.timezone,
+            config.store.second_currency,
+            _templates(config),
+        )
         self._renderer = Renderer(config.render.workers, config.daemon.state_dir / "kernels")
         self._desk = Desk(self.store, clock, _store_facts(config), entropy, self._hq_heard_ms)
         self._labels = LabelService(self.store, clock, self._renderer, _shelf_rules(config), facts, self._desk.store_open)
@@ -282,6 +291,10 @@ def _has_hq(config: Config) -> bool:
     return config.hq.mode is HqMode.MQTT
 
 
+def _templates(config: Config) -> TemplateSource:
+    return SHIPPED if config.labels.templates is None else with_own(config.labels.templates)
+
+
 def _context(config: Config) -> Context:
     guard = config.guard
     limits = AnomalyLimits(
@@ -290,7 +303,8 @@ def _context(config: Config) -> Context:
         Fraction(guard.anomaly_batch_percent).limit_denominator(1000),
     )
     kind = str(config.radios[0].kind) if config.radios else ""
-    return Context(config.store.currency, limits, kind, config.labels.default_template, config.price_source is PriceSource.HQ)
+    hq_prices = config.price_source is PriceSource.HQ
+    return Context(config.store.currency, limits, kind, config.labels.default_template, hq_prices, _templates(config))
 
 
 def _store_facts(config: Config) -> StoreFacts:

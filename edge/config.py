@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from drivers.base import RadioId
 from edge.config_reader import ConfigError, Table, describe
 from edge.opening_hours import ALWAYS_OPEN, MINUTES_PER_DAY, WEEKDAYS, OpeningHours, Span
+from render.errors import FieldError
+from render.fields import SecondCurrency
 
 __all__ = ["Config", "ConfigError", "load", "parse"]
 
@@ -82,6 +84,7 @@ class StoreConfig:
     locale: str
     currency: str  # ISO 4217
     currency_exponent: int  # decimals of the currency's minor unit
+    second_currency: SecondCurrency | None  # shown beside the prices
     timezone: ZoneInfo
     tax_mode: TaxMode
     opening_hours: OpeningHours
@@ -121,6 +124,7 @@ class GuardConfig:
 @dataclass(frozen=True, slots=True)
 class LabelsConfig:
     default_template: str
+    templates: Path | None  # the store's own template files, looked at before the shipped ones
     retry_after_ms: int  # pause after the first failure of a label; doubles
     retry_after_max_ms: int
 
@@ -223,7 +227,7 @@ def parse(text: str, source: str) -> Config:
 
 def _store(top: Table) -> StoreConfig:
     keys = ("id", "name", "country", "locale", "currency", "currency_exponent", "timezone", "tax_mode")
-    table = top.table("store", (*keys, "opening_hours", "business_day_starts"))
+    table = top.table("store", (*keys, "second_currency", "opening_hours", "business_day_starts"))
     currency = table.text("currency", 'an ISO 4217 code such as "EUR"', pattern="[A-Z]{3}")
     return StoreConfig(
         id=table.text("id", "1 to 32 letters, digits, _ or -", pattern="[A-Za-z0-9_-]{1,32}"),
@@ -232,11 +236,24 @@ def _store(top: Table) -> StoreConfig:
         locale=table.text("locale", 'a language tag such as "de-DE"', pattern="[a-z]{2,3}([-_][A-Z]{2})?"),
         currency=currency,
         currency_exponent=table.integer("currency_exponent", low=0, high=4, default=CURRENCY_EXPONENTS.get(currency, 2)),
+        second_currency=_second_currency(table) if table.has("second_currency") else None,
         timezone=_timezone(table),
         tax_mode=table.choice("tax_mode", TaxMode),
         opening_hours=_opening_hours(table),
         business_day_starts_minute=_minute_of_day(table, "business_day_starts", default="00:00"),
     )
+
+
+def _second_currency(store: Table) -> SecondCurrency:
+    """What labels show beside the store's currency, at a fixed rate."""
+    table = store.table("second_currency", ("code", "exponent", "rate", "inverse"))
+    code = table.text("code", 'an ISO 4217 code such as "BGN"', pattern="[A-Z]{3}")
+    exponent = table.integer("exponent", low=0, high=3, default=CURRENCY_EXPONENTS.get(code, 2))
+    rate = table.text("rate", 'a decimal text of six significant figures such as "1.95583"')
+    try:
+        return SecondCurrency(code, exponent, rate, table.boolean("inverse", default=False))
+    except FieldError as error:
+        raise table.bad("rate", str(error).partition(", expected ")[2]) from error
 
 
 def _timezone(table: Table) -> ZoneInfo:
@@ -364,7 +381,7 @@ def _guard(top: Table) -> GuardConfig:
 
 
 def _labels(top: Table) -> LabelsConfig:
-    table = top.table("labels", ("default_template", "retry_after_minutes", "retry_after_max_minutes"))
+    table = top.table("labels", ("default_template", "templates", "retry_after_minutes", "retry_after_max_minutes"))
     first = table.number("retry_after_minutes", low=0.1, high=24 * 60, default=5)
     last = table.number("retry_after_max_minutes", low=0.1, high=24 * 60, default=max(60.0, first))
     if last < first:
@@ -373,6 +390,7 @@ def _labels(top: Table) -> LabelsConfig:
         default_template=table.text(
             "default_template", "a template's name: letters, digits, _ or -", default="shelf", pattern="[A-Za-z0-9_-]{1,64}"
         ),
+        templates=table.absolute_path("templates") if table.has("templates") else None,
         retry_after_ms=round(first * 60_000),
         retry_after_max_ms=round(last * 60_000),
     )

@@ -329,9 +329,8 @@ class Control:
             raise RpcError(ErrorCode.NO_PRICE, f"item {item_id} has no price in force")
         template = asked.template or self._store.context.default_template
         try:
-            fields = planning.priced_fields(
-                self._view, self._view.items[item_id], in_force, template, asked.panel or DEFAULT_PANEL, "preview", self._facts
-            )
+            priced = [(self._view.items[item_id], in_force)]
+            fields = planning.priced_fields(self._view, priced, template, asked.panel or DEFAULT_PANEL, "preview", self._facts)
             png = await self._renderer.draw_png(fields, asked.scale)
         except (RenderError, RenderFailed, ValueError) as error:
             raise RpcError(ErrorCode.REFUSED, str(error)) from None

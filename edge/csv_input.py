@@ -128,7 +128,7 @@ def read_labels(text: str, default_template: str) -> list[LabelRow]:
             raise CsvError(f"line {line}, column label: {label} is on line {seen[label]} already")
         seen[label] = line
         if len(items) > LABEL_ITEMS_MAX:
-            raise CsvError(f"line {line}, column items: {len(items)} items, expected {LABEL_ITEMS_MAX}")
+            raise CsvError(f"line {line}, column items: {len(items)} items, at most {LABEL_ITEMS_MAX}")
         rows.append(LabelRow(label, items, cell.text("template") or default_template, place))
     return rows
 

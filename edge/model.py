@@ -18,7 +18,7 @@ QUANTITY_MAX = 10**9  # a thousand tonnes in grams
 COST_MINOR_MAX = 2**53 - 1  # a cost stops here: 500 of them still add up in 64 bits
 CURVE_POINTS_MAX = 24  # the guard compares offers for 1 to 24 pieces; bounds the cost search
 EXACT_BUNDLES = 24  # so many of the smallest bundle are combined exactly; above, whole best bundles are taken first
-LABEL_ITEMS_MAX = 1  # the shipped templates draw one; data model and wire take more
+LABEL_ITEMS_MAX = 8  # as many as a template can place (render.fields.ITEMS_MAX)
 
 
 class Unit(StrEnum):

@@ -71,18 +71,23 @@ class UnknownTemplate(SetupError):
 
 
 class BadTemplate(SetupError):
-    """A template file is refused; the message names the file, the place in it and what was expected."""
+    """A template file is refused; the message names the file, the line, the place in it and what was expected.
+
+    `line` counts from 1; 0 where the fault is in no line (the file is too long, say).
+    """
 
     reason = "bad_template"
 
-    def __init__(self, file: str, place: str, problem: str) -> None:
-        super().__init__(file, place, problem)
+    def __init__(self, file: str, place: str, problem: str, line: int = 0) -> None:
+        super().__init__(file, place, problem, line)
         self.file = file
         self.place = place
         self.problem = problem
+        self.line = line
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.place}: {self.problem}" if self.place else f"{self.file}: {self.problem}"
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.place}: {self.problem}" if self.place else f"{where}: {self.problem}"
 
 
 class CodecRefused(SetupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
 from typing import Final, assert_never
 
@@ -11,9 +12,8 @@ from PIL import Image, ImageDraw
 
 from render import glyphs
 from render.dither import floyd
-from render.fields import TEMPLATE_FOLDER
+from render.marks import Area, Bars, Grid, Outline, Picture, Run, Scene, Stroke
 from render.panels import Panel, Rgb
-from render.scene import Area, Bars, Picture, Run, Scene, Stroke
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -28,29 +28,36 @@ def draw(scene: Scene, panel: Panel) -> Bytes:
     for mark in scene.marks:
         match mark:
             case Area():
-                corners = (mark.box.x, mark.box.y, mark.box.right - 1, mark.box.bottom - 1)
                 if mark.radius:
-                    pen.rounded_rectangle(corners, mark.radius, fill=mark.ink)
+                    pen.rounded_rectangle(_corners(mark), mark.radius, fill=mark.ink)
                 else:
-                    pen.rectangle(corners, fill=mark.ink)
+                    pen.rectangle(_corners(mark), fill=mark.ink)
+            case Outline():
+                if mark.radius:
+                    pen.rounded_rectangle(_corners(mark), mark.radius, outline=mark.ink, width=mark.thickness)
+                else:
+                    pen.rectangle(_corners(mark), outline=mark.ink, width=mark.thickness)
             case Run():
                 pen.text((mark.x, mark.baseline), mark.text, fill=mark.ink, font=glyphs.font(mark.font, mark.size), anchor="ls")
             case Bars():
-                _draw_bars(pen, mark)
+                _draw_modules(pen, mark.modules, mark.x, mark.y, mark.module_px, mark.height, mark.ink)
+            case Grid():
+                for number, row in enumerate(mark.rows):
+                    _draw_modules(pen, row, mark.x, mark.y + number * mark.module_px, mark.module_px, mark.module_px, mark.ink)
             case Stroke():
                 pen.line((mark.x0, mark.y0, mark.x1, mark.y1), fill=mark.ink, width=mark.width)
             case Picture():
                 inks = tuple((index, panel.palette[index].rgb) for index in mark.inks)
-                canvas.paste(Image.fromarray(dithered(mark.file, inks)), (mark.box.x, mark.box.y))
+                canvas.paste(Image.fromarray(dithered(mark.png, inks)), (mark.box.x, mark.box.y))
             case _:
                 assert_never(mark)
     return np.array(canvas, np.uint8)
 
 
 @lru_cache(maxsize=PICTURES_KEPT)
-def dithered(file: str, inks: tuple[tuple[int, Rgb], ...]) -> Bytes:
+def dithered(png: bytes, inks: tuple[tuple[int, Rgb], ...]) -> Bytes:
     """A template's picture in palette indices of the given (index, colour) inks. Transparent pixels are white."""
-    with Image.open(TEMPLATE_FOLDER / file) as picture:
+    with Image.open(io.BytesIO(png)) as picture:
         coloured = picture.convert("RGBA")
     paper = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
     paper.alpha_composite(coloured)
@@ -59,12 +66,15 @@ def dithered(file: str, inks: tuple[tuple[int, Rgb], ...]) -> Bytes:
     return np.array([index for index, _ in inks], np.uint8)[positions]
 
 
-def _draw_bars(pen: ImageDraw.ImageDraw, mark: Bars) -> None:
+def _corners(mark: Area | Outline) -> tuple[int, int, int, int]:
+    return mark.box.x, mark.box.y, mark.box.right - 1, mark.box.bottom - 1
+
+
+def _draw_modules(pen: ImageDraw.ImageDraw, modules: str, x: int, y: int, module_px: int, height: int, ink: int) -> None:
     start: int | None = None
-    for place, module in enumerate(mark.modules + "0"):
+    for place, module in enumerate(modules + "0"):
         if module == "1" and start is None:
             start = place
         elif module == "0" and start is not None:
-            left, right = mark.x + start * mark.module_px, mark.x + place * mark.module_px - 1
-            pen.rectangle((left, mark.y, right, mark.y + mark.height - 1), fill=mark.ink)
+            pen.rectangle((x + start * module_px, y, x + place * module_px - 1, y + height - 1), fill=ink)
             start = None

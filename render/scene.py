@@ -2,304 +2,243 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
-from render import glyphs, locales, price, text
+from render import glyphs, price, scene_codes, script, text
 from render.errors import DoesNotFit, MissingField, MissingGlyph
 from render.fields import LabelFields
+from render.marks import Area, Bars, Grid, Mark, Outline, Picture, Run, Scene, Stroke, mark_box
 from render.panels import Box, Panel, attempt_strip
-from render.symbols import linear
-from render.templates import Badge, Barcode, Element, Fill, Image, Price, Style, Template, Text, WasPrice
+from render.template_elements import (
+    ICONS,
+    STARS,
+    Badge,
+    Barcode,
+    Content,
+    Element,
+    Fill,
+    Frame,
+    Icon,
+    Image,
+    Matrix,
+    Pattern,
+    Price,
+    Rule,
+    Stars,
+    Stock,
+    Style,
+    Template,
+    Text,
+    WasPrice,
+)
+from render.texts import Texts, clean
 
+__all__ = ["Area", "Bars", "Grid", "Mark", "Outline", "Picture", "Run", "Scene", "Stroke", "build", "mark_box"]
 
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A filled rectangle with rounded corners."""
-
-    box: Box
-    radius: int
-    ink: int
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One line of text from a pen start on a baseline."""
-
-    text: str
-    x: int
-    baseline: int
-    font: str
-    size: int
-    ink: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """A row of modules; "1" is a bar of `height` pixels."""
-
-    modules: str
-    x: int
-    y: int
-    module_px: int
-    height: int
-    ink: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stroke:
-    """A straight line between two pixels."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-    width: int
-    ink: int
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture file dithered to some inks."""
-
-    file: str
-    box: Box
-    inks: tuple[int, ...]
-
-
-Mark = Area | Run | Bars | Stroke | Picture
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Marks in drawing order on a white panel."""
-
-    panel: str
-    width: int
-    height: int
-    marks: tuple[Mark, ...]
-
-    def as_json(self) -> dict[str, object]:
-        marks = [{"mark": type(mark).__name__.lower(), **asdict(mark)} for mark in self.marks]
-        return {"panel": self.panel, "width": self.width, "height": self.height, "marks": marks}
+MARKS_MAX: Final = 1024  # the largest shipped label has some eighty; a line that changes its script at every letter has one mark each
+DASH: Final = "111100"
+DOT: Final = "10"
 
 
 def build(label: LabelFields, template: Template, panel: Panel) -> Scene:
     """Place everything that this label shows. Raises FieldError (missing field or glyph, price too wide, GTIN) or UnknownTemplate."""
-    layout = template.layout(panel)
-    writer = _Writer(label, panel)
+    layout = template.layout(panel, label.page)
+    writer = _Writer(label, panel, layout.offset_on(panel))
     writer.require(template.needs, template.name)
     for element in layout.elements:
-        if all(writer.holds(condition) for condition in element.placed.when):
+        placed = element.placed
+        there = placed.item == 0 or placed.item < len(label.items)
+        if there and all(writer.texts.holds(condition, placed.item) for condition in placed.when):
             writer.add(element)
+    if len(writer.marks) > MARKS_MAX:
+        raise DoesNotFit(f"item {label.item_text()!r}: {len(writer.marks)} marks, at most {MARKS_MAX}")
     strip = attempt_strip(panel.width, panel.height)
     for mark in writer.marks:
         if mark_box(mark).overlaps(strip) or not mark_box(mark).inside(panel.area):
-            raise DoesNotFit(f"item {label.item_text!r}: {type(mark).__name__} leaves the panel or touches the attempt's pixels")
+            raise DoesNotFit(f"item {label.item_text()!r}: {type(mark).__name__} leaves the panel or touches the attempt's pixels")
     return Scene(panel.name, panel.width, panel.height, tuple(writer.marks))
-
-
-def mark_box(mark: Mark) -> Box:
-    """The pixels that a mark may change."""
-    match mark:
-        case Area() | Picture():
-            return mark.box
-        case Run():
-            left, top, right, bottom = glyphs.ink_box(mark.font, mark.size, mark.text)
-            return Box(mark.x + left, mark.baseline + top, right - left, bottom - top)
-        case Bars():
-            return Box(mark.x, mark.y, len(mark.modules) * mark.module_px, mark.height)
-        case Stroke():
-            left, right = sorted((mark.x0, mark.x1))
-            top, bottom = sorted((mark.y0, mark.y1))
-            half = mark.width // 2
-            return Box(left - half, top - half, right - left + 1 + 2 * half, bottom - top + 1 + 2 * half)
-        case _:
-            assert_never(mark)
-
-
-def clean(value: str) -> str:
-    """Text as it is drawn: composed characters, single spaces, no invisible ones."""
-    composed = unicodedata.normalize("NFC", value)
-    visible = "".join(character for character in composed if unicodedata.category(character) != "Cf")
-    return re.sub(" +", " ", visible).strip(" ")
 
 
 class _Writer:
     """Turns elements into marks for one label."""
 
-    def __init__(self, label: LabelFields, panel: Panel) -> None:
+    def __init__(self, label: LabelFields, panel: Panel, offset: tuple[int, int]) -> None:
         self.label = label
         self.panel = panel
+        self.offset = offset
         self.marks: list[Mark] = []
-        row = locales.locale(label.locale)
-        if row is None:  # fields check it
-            raise ValueError(label.locale)
-        self.locale = row
-        self.unit_price = self._unit_price()
+        self.texts = Texts(label)
+        self.right_to_left = self.texts.locale.right_to_left
 
     def require(self, needs: Iterable[str], template: str) -> None:
-        present = {
-            "name": bool(self.field("name")),
-            "brand": bool(self.field("brand")),
-            "gtin": self.label.gtin is not None,
-            "price": self.label.price_minor is not None,
-            "unit_price": self.unit_price is not None,
-        }
         for need in needs:
-            if not present[need]:
+            known = self.texts.unit_price() is not None if need == "unit_price" else self.texts.holds(need)
+            if not known:
                 reason = "the net content is not known" if need == "unit_price" else "the label has none"
-                raise MissingField(f"item {self.label.item_text!r}: template {template!r} needs {need}: {reason}")
-
-    def holds(self, condition: str) -> bool:
-        if condition.startswith("not_"):
-            return not self.holds(condition.removeprefix("not_"))
-        if condition == "reduced":
-            return self.label.is_reduced
-        return bool(self.field(condition))
-
-    def field(self, name: str) -> str:
-        """What the label shows for a field of `templates.FIELDS`; "" where it has nothing."""
-        label = self.label
-        match name:
-            case "name" | "brand" | "label_id":
-                return clean(getattr(label, name))
-            case "gtin":
-                return label.gtin or ""
-            case "net_content":
-                if label.net_content is None or label.net_unit is None:
-                    return ""
-                return locales.quantity_text(self.locale, label.net_content, label.net_unit)
-            case "unit_price":
-                unit = self.unit_price
-                if unit is None or label.currency is None:
-                    return ""
-                if label.price_unit != "each" and (unit.base, unit.unit) == (label.price_quantity, label.price_unit):
-                    return ""  # the price itself, which says what it is for
-                return locales.unit_price_text(self.locale, unit, label.currency, label.currency_exponent)
-            case "price_basis":
-                if label.price_minor is None:
-                    return ""
-                return locales.basis_text(self.locale, label.price_quantity, label.price_unit)
-            case "price":
-                return "" if label.price_minor is None else str(self.amount(label.price_minor))
-            case "was_price":
-                return "" if label.was_price_minor is None else str(self.amount(label.was_price_minor))
-            case _:
-                raise ValueError(f"{name!r} is no field")
-
-    def amount(self, amount_minor: int) -> locales.Amount:
-        if self.label.currency is None:  # fields check it
-            raise ValueError("a price without currency")
-        return locales.amount(self.locale, amount_minor, self.label.currency, self.label.currency_exponent)
+                raise MissingField(f"item {self.label.item_text()!r}: template {template!r} needs {need}: {reason}")
 
     def add(self, element: Element) -> None:
-        box = element.placed.box
+        box = self.box(element)
         match element:
             case Text():
-                value = self.by_language(element.text) or element.separator.join(filter(None, map(self.field, element.fields)))
+                value = self.shown(element.content, element.placed.item)
                 if value:
-                    self.add_lines(value, element.style, box, element.lines_max)
+                    self.add_lines(value, element.style, box, element.lines_max, element.placed.item)
             case Badge():
-                self.add_badge(element)
+                self.add_badge(element, box)
             case Price():
-                self.add_price(element)
+                self.add_price(element, box)
             case WasPrice():
-                self.add_was_price(element)
+                self.add_was_price(element, box)
             case Barcode():
-                if self.label.gtin is not None:
-                    self.add_barcode(element, linear.ean(self.label.gtin))
+                self.marks.extend(scene_codes.barcode(element, box, self.texts, self.ink("black")))
+            case Matrix():
+                self.marks.extend(scene_codes.matrix(element, box, self.texts, self.ink("black")))
+            case Icon():
+                size = min(box.width, box.height)
+                x, bottom = box.x + (box.width - size) // 2, box.bottom - (box.height - size) // 2
+                self.marks.append(Run(ICONS[element.name], x, bottom, "icons", size, self.ink(element.ink)))
+            case Rule():
+                self.marks.append(_rule(element.pattern, box, self.ink(element.ink)))
+            case Frame():
+                if element.fill:
+                    self.marks.append(Area(box, element.radius, self.ink(element.fill)))
+                if element.thickness:
+                    self.marks.append(Outline(box, element.radius, element.thickness, self.ink(element.ink)))
             case Fill():
                 self.marks.append(Area(box, 0, self.ink(element.ink)))
+            case Stars():
+                self.add_stars(element, box)
+            case Stock():
+                self.add_stock(element, box)
             case Image():
-                self.marks.append(Picture(element.file, box, tuple(sorted({self.ink(name) for name in element.inks}))))
+                self.marks.append(Picture(element.file, element.png, box, tuple(sorted({self.ink(name) for name in element.inks}))))
             case _:
                 assert_never(element)
 
-    def add_lines(self, value: str, style: Style, box: Box, lines_max: int) -> None:
-        self.check_glyphs(style.font, value)
-        size, lines = text.fit(value, style, box, lines_max)
-        self.marks.extend(Run(line.text, line.x, line.baseline, style.font, size, self.ink(style.ink)) for line in lines)
+    def shown(self, content: Content, item: int) -> str:
+        """The text of a content; "" where the label has nothing for it."""
+        phrase = content.phrase(self.texts.locale.language)
+        if phrase is not None:
+            return clean(phrase.filled(lambda field: self.texts.get(field, item)))
+        return content.separator.join(filter(None, (self.texts.get(field, item) for field in content.fields)))
 
-    def add_badge(self, element: Badge) -> None:
-        outer, style = element.placed.box, element.style
+    def add_lines(self, value: str, style: Style, box: Box, lines_max: int, item: int) -> None:
+        self.check_glyphs(style.font, value, item)
+        size, lines = text.fit(value, style, box, lines_max, right_to_left=self.right_to_left)
+        for line in lines:
+            self.add_run(line.text, line.x, line.baseline, style.font, size, self.ink(style.ink))
+
+    def add_badge(self, element: Badge, outer: Box) -> None:
+        style = element.style
         inner = Box(outer.x + element.padding, outer.y, outer.width - 2 * element.padding, outer.height)
-        value = self.by_language(element.text)
-        self.check_glyphs(style.font, value)
-        size, lines = text.fit(value, style, inner, 1)
-        left, _, right, _ = glyphs.ink_box(style.font, size, lines[0].text)
-        hugged = Box(lines[0].x + left - element.padding, outer.y, right - left + 2 * element.padding, outer.height)
+        value = self.shown(element.content, element.placed.item)
+        if not value:
+            return
+        self.check_glyphs(style.font, value, element.placed.item)
+        size, lines = text.fit(value, style, inner, 1, right_to_left=self.right_to_left)
+        line = lines[0]
+        left, _, right, _ = glyphs.ink_box(style.font, size, line.text)
+        hugged = Box(line.x + left - element.padding, outer.y, right - left + 2 * element.padding, outer.height)
         self.marks.append(Area(hugged, element.radius, self.ink(element.fill)))
-        self.marks.append(Run(lines[0].text, lines[0].x, lines[0].baseline, style.font, size, self.ink(style.ink)))
+        self.add_run(line.text, line.x, line.baseline, style.font, size, self.ink(style.ink))
 
-    def add_price(self, element: Price) -> None:
-        if self.label.price_minor is None:
+    def add_price(self, element: Price, box: Box) -> None:
+        shown, style, item = self.texts.amount(element.field, element.placed.item), element.style, element.placed.item
+        if shown is None:
             return
-        shown, style = self.amount(self.label.price_minor), element.style
-        self.check_glyphs(style.font, str(shown))
-        parts = price.fit(shown, style, element.placed.box)
+        self.check_glyphs(style.font, str(shown), item)
+        parts = price.fit(shown, style, box, element.cents, right_to_left=self.right_to_left)
         if parts is None:
-            raise DoesNotFit(f"item {self.label.item_text!r}: price {shown} does not fit at {style.size_min} px")
-        self.marks.extend(Run(part.text, part.x, part.baseline, style.font, part.size, self.ink(style.ink)) for part in parts)
+            name = element.field.replace("_", " ")
+            raise DoesNotFit(f"item {self.label.item_text(item)!r}: {name} {shown} does not fit at {style.size_min} px")
+        for part in parts:
+            self.add_run(part.text, part.x, part.baseline, style.font, part.size, self.ink(style.ink))
 
-    def add_was_price(self, element: WasPrice) -> None:
-        if self.label.was_price_minor is None:
+    def add_was_price(self, element: WasPrice, box: Box) -> None:
+        style, item = element.style, element.placed.item
+        shown = self.texts.get("was_price", item)
+        if not shown:
             return
-        style, box = element.style, element.placed.box
-        shown = str(self.amount(self.label.was_price_minor))
-        word = self.by_language(element.before)
+        word = self.shown(element.before, item)
         line = f"{word} {shown}" if word else shown
-        self.check_glyphs(style.font, line)
-        size, lines = text.fit(line, style, box, 1)
-        if lines[0].text != line:  # shortened: the price alone, whole or not at all
-            word, line = "", shown
-            size, lines = text.fit(line, style, box, 1)
-            if lines[0].text != line:
-                raise DoesNotFit(f"item {self.label.item_text!r}: earlier price {shown} does not fit at {style.size_min} px")
-        x, baseline = lines[0].x, lines[0].baseline
-        self.marks.append(Run(line, x, baseline, style.font, size, self.ink(style.ink)))
-        left, _, right, _ = glyphs.ink_box(style.font, size, shown)
-        struck = x + (glyphs.width(style.font, size, f"{word} ") if word else 0)
+        self.check_glyphs(style.font, line, item)
+        size, lines = text.fit(line, style, box, 1, right_to_left=self.right_to_left)
+        if not lines[0].whole:  # the price alone, whole or not at all
+            size, lines = text.fit(shown, style, box, 1, right_to_left=self.right_to_left)
+            if not lines[0].whole:
+                raise DoesNotFit(f"item {self.label.item_text(item)!r}: earlier price {shown} does not fit at {style.size_min} px")
+        drawn, x, baseline = lines[0].text, lines[0].x, lines[0].baseline
+        self.add_run(drawn, x, baseline, style.font, size, self.ink(style.ink))
+        struck = script.visual(shown, self.right_to_left)
+        start = drawn.find(struck) if self.right_to_left else drawn.rfind(struck)
+        if start < 0:  # an order that puts word and price into each other: better struck too much than too little
+            start, struck = 0, drawn
+        left, _, right, _ = glyphs.ink_box(style.font, size, struck)
+        pen = x + glyphs.width(style.font, size, drawn[:start])
         capital = round(size * glyphs.CAPITAL_HEIGHT)
-        self.marks.append(Stroke(struck + left, baseline - 2, struck + right - 1, baseline - capital + 1, 1, self.ink(element.strike)))
+        self.marks.append(Stroke(pen + left, baseline - 2, pen + right - 1, baseline - capital + 1, 1, self.ink(element.strike)))
 
-    def add_barcode(self, element: Barcode, symbol: linear.Symbol) -> None:
-        box, pixel = element.placed.box, element.module_px
-        width = symbol.width_modules * pixel
-        digit_height = round(element.digit_size * glyphs.CAPITAL_HEIGHT) + 1 if element.digit_size else 0
-        height = box.height - digit_height
-        if width > box.width or height < 8 * pixel:
-            raise DoesNotFit(f"item {self.label.item_text!r}: a barcode of {width} px does not fit into {box.width}x{box.height}")
-        x = box.x + (box.width - width) // 2 + symbol.quiet_left * pixel
-        black = self.ink("black")
-        self.marks.append(Bars(symbol.modules, x, box.y, pixel, height - 1, black))
-        if digit_height:
-            self.marks.append(Bars(symbol.guards, x, box.y + height - 1, pixel, digit_height // 2 + 1, black))
-            for digit, centre in symbol.digits:
-                left, _, right, _ = glyphs.ink_box("regular", element.digit_size, digit)
-                start = x + (centre * pixel - (right - left)) // 2 - left
-                self.marks.append(Run(digit, start, box.bottom, "regular", element.digit_size, black))
+    def add_stars(self, element: Stars, box: Box) -> None:
+        tenths = self.label.items[element.placed.item].rating_tenths if element.placed.item < len(self.label.items) else None
+        if tenths is None:
+            return
+        halves = (2 * tenths + 5) // 10  # to the nearest half star
+        names = ["star"] * (halves // 2) + ["star_half"] * (halves % 2)
+        names += ["star_outline"] * (STARS - len(names))
+        stars = "".join(ICONS[name] for name in names)
+        x = box.right - STARS * box.height if self.right_to_left else box.x
+        self.marks.append(Run(stars, x, box.bottom, "icons", box.height, self.ink(element.ink)))
 
-    def check_glyphs(self, font: str, value: str) -> None:
-        glyphs.check(font, value, self.label.item_text)
-        for character in value:
+    def add_stock(self, element: Stock, box: Box) -> None:
+        item = self.label.items[element.placed.item] if element.placed.item < len(self.label.items) else None
+        if item is None or item.stock is None or item.stock_full is None:
+            return
+        edge = element.thickness
+        inner = Box(box.x + edge, box.y + edge, box.width - 2 * edge, box.height - 2 * edge)
+        ink = self.ink(element.low_ink if self.texts.holds("low_stock", element.placed.item) else element.ink)
+        self.marks.append(Outline(box, 0, edge, self.ink(element.ink)))
+        stock = min(item.stock, item.stock_full)
+        upright = box.height > box.width
+        level = -(-stock * (inner.height if upright else inner.width) // item.stock_full)  # the last piece is seen
+        if level and upright:
+            self.marks.append(Area(Box(inner.x, inner.bottom - level, inner.width, level), 0, ink))
+        elif level:
+            x = inner.right - level if self.right_to_left else inner.x
+            self.marks.append(Area(Box(x, inner.y, level, inner.height), 0, ink))
+
+    def add_run(self, drawn: str, x: int, baseline: int, font: str, size: int, ink: int) -> None:
+        """A text in drawing order, as one mark for each font file that it takes."""
+        self.marks.extend(Run(part, x + pen, baseline, file, size, ink) for file, part, pen in glyphs.runs(font, size, drawn))
+
+    def check_glyphs(self, font: str, value: str, item: int) -> None:
+        name = self.label.item_text(item)
+        seen = script.visual(value, self.right_to_left)
+        glyphs.check(font, seen, name)
+        for character in seen:
             if unicodedata.combining(character):  # no composed form: the fonts would draw it beside its letter
-                raise MissingGlyph(self.label.item_text, character)
+                raise MissingGlyph(name, character)
 
-    def by_language(self, texts: tuple[tuple[str, str], ...]) -> str:
-        chosen = dict(texts)
-        return clean(chosen.get(self.locale.language, chosen.get("en", "")))
+    def box(self, element: Element) -> Box:
+        box = element.placed.box
+        return Box(box.x + self.offset[0], box.y + self.offset[1], box.width, box.height)
 
     def ink(self, name: str) -> int:
+        """Palette index of a template's ink; a colour that the panel lacks is its accent."""
+        if name in ("red", "yellow") and all(ink.name != name for ink in self.panel.palette):
+            name = "accent"
         return self.panel.ink_index(name)
 
-    def _unit_price(self) -> locales.UnitPrice | None:
-        label = self.label
-        if label.price_minor is None:
-            return None
-        return locales.unit_price(
-            label.price_minor, label.price_quantity, label.price_unit, label.net_content, label.net_unit, label.unit_price_base
-        )
+
+def _rule(pattern: Pattern, box: Box, ink: int) -> Mark:
+    """A line along the box's long side; what is left of the last dash is left out."""
+    if pattern is Pattern.SOLID:
+        return Area(box, 0, ink)
+    thick, long = sorted((box.width, box.height))
+    part = DOT if pattern is Pattern.DOTTED else DASH
+    modules = (part * (long // thick // len(part) + 1))[: long // thick]
+    if box.height > box.width:
+        return Grid(tuple(modules), box.x, box.y, thick, ink)
+    return Bars(modules, box.x, box.y, thick, thick, ink)

@@ -26,7 +26,7 @@ KNOWS = {
 
 # What else the pure packages may import, besides the standard library.
 THIRD_PARTY = {
-    "render": {"numpy", "numba", "PIL"},
+    "render": {"numpy", "numba", "llvmlite", "PIL", "bidi"},
     "protocols": {"msgspec", "cryptography"},
 }
 

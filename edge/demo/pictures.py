@@ -20,7 +20,7 @@ from edge.demo.catalogue import CURRENCY, EXPONENT, LOCALE, Article, Priced
 from edge.render_worker import NICE
 from protocols.oepl_wire import DATA_TYPES
 from render.errors import RenderError
-from render.fields import LabelFields
+from render.fields import ItemFields, LabelFields
 from render.panels import attempt_strip, panel
 
 if TYPE_CHECKING:
@@ -84,13 +84,7 @@ class UnreadPicture(Exception):
 
 def price_picture(label: str, article: Article, priced: Priced) -> LabelFields:
     """What head office ordered to be on the label."""
-    return LabelFields(
-        template=TEMPLATE,
-        panel=PANEL,
-        label_id=label,
-        locale=LOCALE,
-        currency=CURRENCY,
-        currency_exponent=EXPONENT,
+    item = ItemFields(
         name=article.name,
         brand=article.brand,
         price_minor=priced.price_minor,
@@ -100,6 +94,15 @@ def price_picture(label: str, article: Article, priced: Priced) -> LabelFields:
         net_unit=article.net_unit,
         unit_price_base=article.per,
         gtin=article.gtin,
+    )
+    return LabelFields(
+        template=TEMPLATE,
+        panel=PANEL,
+        label_id=label,
+        locale=LOCALE,
+        currency=CURRENCY,
+        currency_exponent=EXPONENT,
+        items=(item,),
     )
 
 

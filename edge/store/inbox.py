@@ -36,6 +36,7 @@ from protocols.hq_messages import (
 )
 from protocols.hq_messages import PriceRow as WireRow
 from protocols.hq_messages import Refused as RefusedBody
+from render.fields import SHIPPED, TemplateSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Context:
     label_kind: str  # driver family of a label that is bound before it was ever heard
     default_template: str
     prices_from_hq: bool
+    templates: TemplateSource = SHIPPED
 
 
 class Rejection(Exception):
@@ -269,7 +271,9 @@ def _bind(
     rev: int,
     delta: Delta,
 ) -> None:
-    _, more = shelf.bind(db, stamp, label_id, items, template, place, actor="hq", expected_rev=rev, kind=context.label_kind)
+    _, more = shelf.bind(
+        db, stamp, label_id, items, template, place, actor="hq", expected_rev=rev, kind=context.label_kind, templates=context.templates
+    )
     delta.merge(more)
 
 

@@ -15,7 +15,8 @@ from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols.hq_events import EventKind
 from render.errors import RenderError
-from render.fields import template_bytes
+from render.fields import TemplateSource
+from render.templates import load as load_template
 
 _MAY = "state IN ('open', 'proven')"
 
@@ -127,6 +128,7 @@ def bind(
     actor: str,
     expected_rev: int | None,
     kind: str,
+    templates: TemplateSource,
 ) -> tuple[Binding, Delta]:
     """Bind a label (no items: unbind). What it shows until a new picture is proven goes on bounding the old items.
 
@@ -139,9 +141,11 @@ def bind(
     if expected_rev is not None and expected_rev != current.binding_rev:
         raise Refused(f"label {label_id} is at binding {current.binding_rev}, not {expected_rev}")
     if len(items) > LABEL_ITEMS_MAX:
-        raise Refused(f"{len(items)} items, a label shows {LABEL_ITEMS_MAX}")
+        raise Refused(f"{len(items)} items, a label shows at most {LABEL_ITEMS_MAX}")
+    if len(set(items)) != len(items):
+        raise Refused("an item is named twice")
     try:
-        template_bytes(template)
+        load_template(template, templates)
     except RenderError as error:
         raise Refused(str(error)) from None
     for item_id in items:

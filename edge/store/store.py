@@ -229,9 +229,20 @@ class Store:
         self, label_id: str, items: tuple[ItemId, ...], template: str, place: Place, *, actor: str, expected_rev: int | None = None
     ) -> Binding:
         stamp = self.stamp()
-        kind = self.context.label_kind
+        context = self.context
         return await self.run(
-            lambda db: shelf.bind(db, stamp, label_id, items, template, place, actor=actor, expected_rev=expected_rev, kind=kind)
+            lambda db: shelf.bind(
+                db,
+                stamp,
+                label_id,
+                items,
+                template,
+                place,
+                actor=actor,
+                expected_rev=expected_rev,
+                kind=context.label_kind,
+                templates=context.templates,
+            )
         )
 
     async def begin_attempt(self, new: shelf.NewAttempt) -> None:

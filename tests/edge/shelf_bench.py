@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 import apsw
@@ -90,7 +91,8 @@ class Pictures:
             await self.gate.wait()
         if self.fails is not None and not (self.only_see_staff and fields.template == "see_staff"):
             raise self.fails
-        data = json.dumps([attempt_number, fields.template, fields.name, fields.price_minor]).encode()
+        name, price_minor = (fields.item.name, fields.item.price_minor) if fields.item is not None else ("", None)
+        data = json.dumps([attempt_number, fields.template, name, price_minor]).encode()
         return RenderedLabel("raw2", data, "p", "m")
 
 
@@ -119,7 +121,7 @@ class Shelf:
         self.store = MemoryStore(self.db, self.clock, self.entropy)
         store_facts = facts(opening_hours=self.hours)
         self.desk = Desk(self.store, self.clock, store_facts, self.entropy, lambda: self.clock.now)
-        picture_facts = PictureFacts("en-GB", "EUR", 2, self.store.view.codes)
+        picture_facts = PictureFacts("en-GB", "EUR", 2, self.store.view.codes, UTC)
         renderer: Any = self.pictures
         self.service = SteppedService(self.store, self.clock, renderer, self.rules, picture_facts, self.desk.store_open)
         self.service.turn, self.service.parked = asyncio.Event(), asyncio.Event()

@@ -44,7 +44,10 @@ def test_the_shipped_file_is_accepted(project_root: Path) -> None:
 
 def test_the_shipped_file_names_every_key(project_root: Path) -> None:
     text = (project_root / "config.toml").read_text("utf-8")
-    values = tomllib.loads(text.replace("\n# uids =", "\nuids =").replace("\n# mac =", "\nmac ="))
+    for key in ("uids =", "mac =", "templates =", "[store.second_currency]", "code =", "rate ="):
+        assert f"\n# {key}" in text
+        text = text.replace(f"\n# {key}", f"\n{key}")
+    values = tomllib.loads(text)
     for section, line in {"store": STORE, **dict.fromkeys(("daemon", "hq", "guard", "labels", "render"), "")}.items():
         start = MINIMAL if line else f"{MINIMAL}[{section}]\n"
         known = error_of(f"{start}zzzzzzzz = 1").split("expected one of ")[1].split(", ")
@@ -237,3 +240,12 @@ def test_no_value_anywhere_brings_anything_but_a_config_error(section: str, key:
 @given(st.text(max_size=200))
 def test_no_text_brings_anything_but_a_config_error(text: str) -> None:
     assert "\n" not in mistake_in(text)
+
+
+def test_a_second_currency_and_a_folder_of_templates() -> None:
+    extra = '[labels]\ntemplates = "/etc/shelfd/templates"\n[store.second_currency]\ncode = "BGN"\nrate = "1.95583"\n'
+    config = parse(MINIMAL + extra, "shop.toml")
+    assert config.store.second_currency is not None
+    assert config.store.second_currency.converted(100, 2) == 196
+    assert config.labels.templates == Path("/etc/shelfd/templates")
+    assert "rate" in error_of(MINIMAL + extra.replace("1.95583", "1.96"))

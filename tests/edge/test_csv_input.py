@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.csv_input import CsvError, read_items, read_labels
-from edge.model import AMOUNT_MINOR_MAX, ItemId
+from edge.model import AMOUNT_MINOR_MAX, LABEL_ITEMS_MAX, ItemId
 from edge.store import filing
 from tests.edge.shop import LIMITS, MILK, MILK_CODE, Shop
 
@@ -88,7 +88,7 @@ def test_labels_are_read_and_each_once() -> None:
     ]
     for text, place in (
         ("label,items\nAA01,milk\nAA01,bread\n", "line 3, column label: AA01 is on line 2 already"),
-        ("label,items\nAA01,milk bread\n", "line 2, column items"),
+        (f"label,items\nAA01,{' '.join(f'sku-{n}' for n in range(LABEL_ITEMS_MAX + 1))}\n", "line 2, column items"),
         ("label,items\nAA01,\n", "line 2, column items: empty"),
     ):
         with pytest.raises(CsvError) as raised:

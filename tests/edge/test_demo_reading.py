@@ -10,7 +10,7 @@ import pytest
 from edge.demo.reading import Reading, Unreadable, read, read_payload
 from protocols.oepl_wire import DATA_TYPES
 from render.api import panel, picture, render
-from render.fields import LabelFields
+from render.fields import ItemFields, LabelFields
 from render.symbols.linear import check_digit
 
 PANEL = panel("oepl-01")
@@ -23,13 +23,8 @@ def gtin(rng: random.Random) -> str:
 
 
 def label(price_minor: int, code: str, rng: random.Random, *, reduced: bool) -> LabelFields:
-    return LabelFields(
-        template="shelf",
-        panel=PANEL.name,
-        label_id="L",
-        locale=rng.choice(("en-US", "en-IE", "de-DE")),
-        currency=rng.choice(("USD", "EUR")),
-        currency_exponent=2,
+    locale, currency = rng.choice(("en-US", "en-IE", "de-DE")), rng.choice(("USD", "EUR"))
+    item = ItemFields(
         name=rng.choice(NAMES),
         brand="Number 88",
         price_minor=price_minor,
@@ -40,6 +35,9 @@ def label(price_minor: int, code: str, rng: random.Random, *, reduced: bool) -> 
         net_content=500,
         net_unit="g",
         gtin=code,
+    )
+    return LabelFields(
+        template="shelf", panel=PANEL.name, label_id="L", locale=locale, currency=currency, currency_exponent=2, items=(item,)
     )
 
 
@@ -69,7 +67,9 @@ def test_what_the_label_downloaded_is_what_is_read() -> None:
 
 @pytest.mark.parametrize("template", ["unassigned", "see_staff"])
 def test_a_picture_without_a_price_promises_none(template: str) -> None:
-    fields = LabelFields(template=template, panel=PANEL.name, label_id="0000A1B2C3D4E5F6", locale="en-US", name="7UP 100")
+    fields = LabelFields(
+        template=template, panel=PANEL.name, label_id="0000A1B2C3D4E5F6", locale="en-US", items=(ItemFields(name="7UP 100"),)
+    )
     assert read(picture(fields, 5), PANEL.white) == Reading(None, None)
 
 

@@ -149,7 +149,7 @@ async def test_a_template_that_an_upgrade_took_away_is_named_and_the_label_keeps
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = len(shelf.one.delivered)
-    monkeypatch.setattr(store_shelf, "template_bytes", lambda name: b"")  # as when it was bound
+    monkeypatch.setattr(store_shelf, "load_template", lambda name, source: None)  # as when it was bound
     await shelf.store.bind(L1, (MILK,), "nowhere", Place(), actor="test")
     await shelf.turn()
     assert len(shelf.one.delivered) == count

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,6 +17,7 @@ from edge.model import (
     Curve,
     InForce,
     Item,
+    ItemId,
     LabelState,
     MayEntry,
     MayKind,
@@ -24,10 +29,11 @@ from edge.model import (
 from edge.planning import PictureFacts, Wanted, backoff_ms, is_settled, may_still_show, printed_code, waits_for_person, wanted_picture
 from edge.view import Delta, View
 from render.errors import FieldError, UnknownTemplate
+from render.fields import with_own
 from tests.edge.shop import L1, MILK, PANEL
 
 LABEL = LabelState(L1, panel=PANEL)
-FACTS = PictureFacts("de-DE", "EUR", 2, {MILK: "04006381333931"})
+FACTS = PictureFacts("de-DE", "EUR", 2, {MILK: "04006381333931"}, UTC)
 
 
 def row(kind: PriceKind, amount: int, *, row_id: int = 1, quantity: int = 1) -> PriceRow:
@@ -57,30 +63,118 @@ def test_an_unbound_label_shows_unassigned_and_promises_nothing() -> None:
 @pytest.mark.parametrize("view", [shop(), shop(row(PriceKind.BASE, 100), removed=True)])
 def test_an_item_without_price_or_out_of_the_catalogue_shows_see_staff(view: View) -> None:
     found = wanted(view)
-    assert (found.fields.template, found.fields.price_minor, found.offers) == ("see_staff", None, ())
+    assert found.fields.item is not None
+    assert (found.fields.template, found.fields.item.price_minor, found.offers) == ("see_staff", None, ())
 
 
 def test_a_bound_item_that_was_never_in_the_catalogue_shows_its_number() -> None:
     view = shop()
     view.apply(Delta(items={MILK: None}))
-    assert wanted(view).fields.name == MILK
+    item = wanted(view).fields.item
+    assert item is not None and item.name == MILK
 
 
 def test_a_picture_promises_the_curve_in_force_and_names_its_row() -> None:
     found = wanted(shop(row(PriceKind.BASE, 499, row_id=7, quantity=1_000)))
-    assert (found.fields.price_minor, found.fields.price_quantity) == (499, 1_000)
+    item = found.fields.item
+    assert item is not None
+    assert (item.price_minor, item.price_quantity) == (499, 1_000)
     assert [(offer.item_id, offer.curve, offer.row_id) for offer in found.offers] == [(MILK, Curve.plain(499, 1_000), 7)]
-    assert found.fields.gtin == "4006381333931"
+    assert item.gtin == "4006381333931"
 
 
 def test_a_reduced_label_strikes_the_base_price_only_where_it_is_higher() -> None:
     base = row(PriceKind.BASE, 100)
-    reduced = wanted(shop(base, row(PriceKind.PROMO, 80))).fields
+    reduced = wanted(shop(base, row(PriceKind.PROMO, 80))).fields.items[0]
     assert (reduced.reduced, reduced.was_price_minor) == (True, 100)
-    dearer = wanted(shop(base, row(PriceKind.PROMO, 120))).fields
+    dearer = wanted(shop(base, row(PriceKind.PROMO, 120))).fields.items[0]
     assert (dearer.reduced, dearer.was_price_minor) == (True, None)
-    override = wanted(shop(base, row(PriceKind.OVERRIDE, 80))).fields
+    override = wanted(shop(base, row(PriceKind.OVERRIDE, 80))).fields.items[0]
     assert (override.reduced, override.was_price_minor) == (False, None)
+
+
+PAIR = """version = 1
+needs = ["price"]
+[[layout]]
+width = 296
+height = 128
+[[layout.element]]
+kind = "price"
+x = 0
+y = 0
+width = 140
+height = 60
+size = 40
+size_min = 10
+[[layout.element]]
+kind = "price"
+item = 1
+x = 150
+y = 0
+width = 140
+height = 60
+size = 40
+size_min = 10
+"""
+STOCK = """[[layout.element]]
+kind = "text"
+field = "stock"
+x = 0
+y = 80
+width = 100
+height = 30
+size = 20
+"""
+BREAD = ItemId("bread")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> PictureFacts:
+    """A store with two templates of its own: `pair` draws two items, `count` the stock too."""
+    (tmp_path / "pair.toml").write_text(PAIR)
+    (tmp_path / "count.toml").write_text(PAIR + STOCK)
+    return replace(FACTS, templates=with_own(tmp_path))
+
+
+def two_items(template: str) -> View:
+    view = shop(row(PriceKind.BASE, 100), template=template)
+    bread = replace(row(PriceKind.BASE, 250, row_id=2), item_id=BREAD)
+    bound = Binding(L1, (MILK, BREAD), template, Place(), 2)
+    view.apply(Delta(items={BREAD: Item(BREAD, "Bread")}, in_force={BREAD: InForce(bread, 5)}, bindings={L1: bound}))
+    return view
+
+
+def test_a_label_of_two_items_promises_both_and_leaves_out_the_one_that_is_gone(own: PictureFacts) -> None:
+    view = two_items("pair")
+    found = wanted_picture(view, LABEL, own)
+    assert [item.price_minor for item in found.fields.items] == [100, 250]
+    assert [offer.item_id for offer in found.offers] == [MILK, BREAD]
+    view.apply(Delta(items={MILK: Item(MILK, "Milk", removed=True)}))
+    found = wanted_picture(view, LABEL, own)
+    assert [item.price_minor for item in found.fields.items] == [250]
+    assert [offer.item_id for offer in found.offers] == [BREAD]
+
+
+def test_more_items_than_the_template_draws_are_a_fault_of_the_set_up() -> None:
+    with pytest.raises(UnknownTemplate, match="shows 1 of the 2 items"):
+        wanted(two_items("shelf"))
+
+
+def test_stock_is_part_of_a_picture_only_where_the_template_reads_it(own: PictureFacts) -> None:
+    for template, differs in (("pair", False), ("count", True)):
+        view = shop(row(PriceKind.BASE, 100), template=template)
+        view.apply(Delta(stock={MILK: 8}))
+        before = wanted_picture(view, LABEL, own).content_hash
+        view.apply(Delta(stock={MILK: 7}))
+        assert (wanted_picture(view, LABEL, own).content_hash != before) is differs
+
+
+def test_an_offer_shows_its_last_day_in_the_stores_zone_and_its_bundle() -> None:
+    ends = datetime(2026, 12, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    promo = replace(row(PriceKind.PROMO, 80), effective_to_ms=int(ends.timestamp() * 1000), curve=Curve(((1, 80), (3, 200))))
+    facts = replace(FACTS, timezone=ends.tzinfo or UTC)
+    item = wanted_picture(shop(row(PriceKind.BASE, 100), promo), LABEL, facts).fields.items[0]
+    assert (item.offer_ends, item.multi_buy) == ("2026-11-30", (3, 200))
 
 
 def test_equal_pictures_have_equal_hashes_and_a_price_makes_another() -> None:

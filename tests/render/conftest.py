@@ -18,5 +18,5 @@ def sample(request: pytest.FixtureRequest) -> LabelFields:
 
 @pytest.fixture
 def plain() -> dict[str, object]:
-    """Values of an ordinary shelf label."""
+    """Values of an ordinary shelf label with one item."""
     return dict(SAMPLES["plain"])

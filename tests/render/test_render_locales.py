@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from render import locales
+from render import locales, words
 
 
 def row(name: str) -> locales.Locale:
@@ -109,4 +109,4 @@ def test_unknown_languages_have_no_row() -> None:
 
 
 def test_every_language_has_its_words() -> None:
-    assert {each.language for each in locales.LOCALES.values()} == set(locales.WORDS)
+    assert {each.language for each in locales.LOCALES.values()} == set(words.WORDS)

@@ -31,7 +31,8 @@ class SpelledPictures:
     """A renderer whose bytes say what the picture promises and which attempt it is."""
 
     async def draw(self, fields: LabelFields, attempt_number: int, codecs: tuple[str, ...]) -> RenderedLabel:
-        promise = None if fields.price_minor is None else [fields.name.lower(), fields.price_quantity, fields.price_minor]
+        item = fields.item
+        promise = None if item is None or item.price_minor is None else [item.name.lower(), item.price_quantity, item.price_minor]
         data = json.dumps([attempt_number, promise]).encode()
         return RenderedLabel("raw2", data, str(attempt_number), "md5")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from datetime import UTC
 from random import Random
 from typing import Any, TypeVar
 
@@ -101,7 +102,7 @@ class World:
         self.store = MemoryStore(self.db, self.clock, self.entropy)
         self.desk = Desk(self.store, self.clock, facts(quote_valid_ms=QUOTE_MS), self.entropy, lambda: self.clock.now)
         rules = ShelfRules(True, 0 if self.no_dwell else DWELL_MS, 5_000, 20_000)
-        picture_facts = PictureFacts("en-GB", "EUR", 2, self.store.view.codes)
+        picture_facts = PictureFacts("en-GB", "EUR", 2, self.store.view.codes, UTC)
         renderer: Any = SpelledPictures()
         self.service = SteppedService(self.store, self.clock, renderer, rules, picture_facts, self.desk.store_open)
         self.service.turn, self.service.parked = asyncio.Event(), asyncio.Event()
