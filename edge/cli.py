@@ -5,8 +5,6 @@ Exit codes: 0 done, 1 the daemon refused or does not answer, 2 wrong usage, conf
 
 from __future__ import annotations
 
-import base64
-import binascii
 import getpass
 import json
 import os
@@ -264,29 +262,37 @@ def radio_list(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command(rich_help_panel=LABELS)
 def render(
     context: typer.Context,
-    item: Annotated[str, typer.Argument(metavar="ITEM", help="Item number, or a bar code.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (ITEM.png).", show_default=False)] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="ITEM|TEMPLATE", help="Item number or bar code, or a template.", show_default=False)
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "--out", "-o", metavar="FILE", help="(ITEM.png)", show_default=False)] = None,
     template: Annotated[str | None, typer.Option(metavar="NAME", help="Layout (from the configuration).", show_default=False)] = None,
     panel: Annotated[str | None, typer.Option(metavar="NAME", help="Panel type (2.9 inch).", show_default=False)] = None,
     scale: Annotated[int, typer.Option(min=1, max=8, metavar="N", help="Pixels per dot of the panel.")] = 1,
-) -> None:
-    """Draw an item's label as its panel shows it."""
-    params: dict[str, object] = {"item_id": item, "scale": scale}
-    if template is not None:
-        params["template"] = template
-    if panel is not None:
-        params["panel"] = panel
-    answer = _call(context, "render", params)
-    try:
-        png = base64.b64decode(str(answer.get("png_b64", "")), validate=True)
-    except binascii.Error as error:
-        raise CliError("the daemon's answer holds no picture", EXIT_REFUSED) from error
-    target = output or Path("".join(char if char.isalnum() or char in "-_" else "_" for char in item) + ".png")
-    try:
-        target.write_bytes(png)
-    except OSError as error:
-        raise CliError(f"{target}: cannot be written: {error.strerror}", EXIT_USAGE) from error
-    say(f"wrote {target}")
+    fields: Annotated[Path | None, typer.Option(metavar="FILE.json", help="TEMPLATE: what to show.", show_default=False)] = None,
+    page: Annotated[int, typer.Option(min=0, max=7, metavar="N", help="TEMPLATE: which page.")] = 0,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="TEMPLATE: your own are there.", show_default=False)] = None,
+    check: Annotated[bool, typer.Option("--check", help="Measure and check templates.")] = False,
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw all templates on one picture.", show_default=False)] = None,
+) -> int | None:
+    """Draw an item's label as its panel shows it; draw and check templates without the daemon."""
+    from edge import cli_render
+
+    words, source = what or [], cli_render.source_of(folder)
+    if check:
+        return cli_render.check(words, source)
+    if sheet is not None:
+        cli_render.sheet(sheet, words, source)
+    elif len(words) != 1:
+        raise CliError(f"found {_count(len(words), 'word')}, expected one ITEM or TEMPLATE; see: shelfd render --help", EXIT_USAGE)
+    elif cli_render.is_template(words[0], source) or fields is not None or page:
+        cli_render.draw(words[0], source, cli_render.Drawing(panel, fields, output, scale, page))
+    else:
+        params: dict[str, object] = {"item_id": words[0], "scale": scale}
+        params.update({key: value for key, value in (("template", template), ("panel", panel)) if value is not None})
+        safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in words[0])
+        cli_render.save_answer(_call(context, "render", params), output or Path(f"{safe}.png"))
+    return None
 
 
 # --- shared
