@@ -7,7 +7,7 @@ is a row of characters of known width. Order: the Unicode Bidirectional Algorith
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -44,12 +44,16 @@ def begins_right_to_left(text: str) -> bool:
 def visual(line: str, right_to_left: bool) -> str:
     """One line in drawing order. `right_to_left`: the direction of the paragraph. A text without right-to-left letters is itself."""
     if not is_right_to_left(line):
-        return line
+        return line if line.isprintable() else _without_marks(line)  # one line of a longer right-to-left text may hold its marks alone
     from bidi import get_display  # loaded by the labels that need it only
 
     marked = "".join(character + _MARK if character in _MIRRORED else character for character in joined(line.replace(_MARK, "")))
     ordered = str(get_display(marked, base_dir="R" if right_to_left else "L"))
-    return "".join(character for character in _turned(ordered) if unicodedata.category(character) != "Cf")
+    return _without_marks(_turned(ordered))
+
+
+def _without_marks(characters: Iterable[str]) -> str:
+    return "".join(character for character in characters if unicodedata.category(character) != "Cf")
 
 
 def _turned(ordered: str) -> Iterator[str]:

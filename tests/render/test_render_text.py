@@ -190,3 +190,7 @@ def test_the_ellipsis_of_a_right_to_left_text_stands_at_its_left() -> None:
     _, lines = text.fit("שוקולד חלב עם אגוזי לוז שלמים", STYLE, Box(0, 0, 120, 30), 1, right_to_left=True)
     assert lines[0].text.startswith("…")
     assert not lines[0].whole
+
+
+def test_a_line_of_a_right_to_left_text_that_holds_no_letter_of_it_shows_no_direction_mark() -> None:
+    assert script.visual("\u200e25 %\u200f", True) == "25 %"
