@@ -1,6 +1,6 @@
 """What a template is made of: frozen types, no parsing and no drawing. `templates.py` makes them from TOML, `scene.py` places them.
 
-Boxes are in pixels of the layout. Inks are names: white, black, accent (red, else yellow, else black), red and yellow (else accent).
+Boxes are in pixels of the layout. Inks are names: white, black, accent (red, else black), red and yellow (else accent).
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def test_an_error_is_found_with_its_line_and_fails_the_check(content: str, expec
         (HEAD + NAME + CODE + NAME.replace("y = 4", "y = 90"), "element 2 (barcode): something lies in the code's quiet zone"),
         (HEAD + NAME.replace("size = 22\nsize_min = 12", "size = 9"), "the name's letters are"),
         (HEAD + NAME.replace("width = 280", "width = 60"), "even the typical text is cut"),
-        (HEAD + NAME.replace('field = "name"', 'field = "name"\nink = "accent"'), "white and yellow on each other cannot be read"),
+        (HEAD + NAME.replace('field = "name"', 'field = "name"\nink = "yellow"'), "white and yellow on each other cannot be read"),
         (HEAD.replace("296", "123") + NAME.replace("280", "100"), "no panel of the catalogue uses this layout of 123x128"),
         (HEAD.replace('"price"', '"second_price", "member_price"') + NAME, "no sample has all that it needs"),
     ],

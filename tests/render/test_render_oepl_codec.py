@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from render.codecs import oepl, planes
+from render.codecs.deflate import Mode
+from render.codecs.streams import How
 from render.errors import CodecRefused, PayloadError
-from render.panels import BW, BWRY, Panel, panel
+from render.panels import BW, BWRY, Panel, Wire, panel
 
 Bytes = npt.NDArray[np.uint8]
+FAST = How(Mode.FAST)
 ALL = ("zlib", "g5", "raw2", "raw1")
 
 
@@ -78,7 +81,7 @@ def test_black_and_white_travels_as_one_plane() -> None:
     assert len(oepl.encode("raw1", BWR_29, packed)) == 4736
     assert len(oepl.encode("raw2", BWR_29, packed)) == 9472
     assert oepl.encode("g5", BWR_29, packed)[:6] == bytes([6, 128, 0, 0x28, 1, 1])
-    assert zlib.decompress(oepl.encode("zlib", BWR_29, packed)[4:])[:6] == bytes([6, 128, 0, 0x28, 1, 1])
+    assert zlib.decompress(oepl.encode("zlib", BWR_29, packed, FAST)[4:])[:6] == bytes([6, 128, 0, 0x28, 1, 1])
     assert oepl.encode_smallest(BWR_29, packed, ("raw2", "raw1")).codec == "raw1"
     indices[0, 0] = 2
     packed = planes.pack(BWR_29, indices)
@@ -134,6 +137,47 @@ def wrong_payloads() -> list[tuple[str, bytes]]:
         ("g5", b"\6"),
         ("jpeg", good["raw1"]),
     ]
+
+
+@pytest.mark.parametrize(("name", "size"), [("oepl-C1", 96_000), ("oepl-C2", 192_000)])
+def test_panels_of_three_and_four_bits_send_their_pixels_packed(name: str, size: int) -> None:
+    kind = panel(name)
+    codec = kind.codecs[0][0]
+    indices = np.random.default_rng(2).integers(0, 7, (kind.height, kind.width), np.uint8)
+    packed = planes.pack(kind, indices)
+    data = oepl.encode(codec, kind, packed)
+    assert len(data) == size
+    assert oepl.IMAGE_TYPES[codec] == {3: 0x22, 4: 0x23}[kind.wire_bits]
+    assert np.array_equal(oepl.decode(codec, kind, data), packed)
+    assert oepl.encode_smallest(kind, packed, (codec, "raw1", "zlib")).data == data
+    with pytest.raises(CodecRefused, match="does not take it"):
+        oepl.encode("raw1", kind, packed)
+    with pytest.raises(CodecRefused, match=f"packed pixels of {kind.wire_bits} bits"):
+        oepl.encode("raw1", taking_all(kind), packed)
+    for other in ("raw1", "raw2", "zlib", "g5", "raw3" if codec == "raw4" else "raw4"):
+        with pytest.raises(PayloadError):
+            oepl.decode(other, kind, data)
+
+
+def test_codes_are_the_table_s_colour_order() -> None:
+    acep, spectra = panel("oepl-C1"), panel("oepl-C2")
+    line = np.zeros((400, 640), np.uint8)
+    line[0, :7] = [acep.ink_index(name) for name in ("black", "white", "green", "blue", "red", "yellow", "orange")]
+    bits = "".join(f"{octet:08b}" for octet in oepl.encode("raw3", acep, planes.pack(acep, line))[:3])
+    assert [bits[at : at + 3] for at in range(0, 21, 3)] == ["000", "001", "010", "011", "100", "101", "110"]
+    line = np.zeros((480, 800), np.uint8)
+    line[0, :7] = [spectra.ink_index(name) for name in ("black", "white", "yellow", "red", "orange", "blue", "green")]
+    assert oepl.encode("raw4", spectra, planes.pack(spectra, line))[:4].hex() == "01234561"
+
+
+def test_a_panel_whose_table_begins_with_black_inverts_its_planes() -> None:
+    kind = taking_all(replace(panel("oepl-4C"), wire=Wire(codes=(1, 0, 3, 2))))  # white, black, red, yellow of "black white yellow red"
+    indices = np.zeros((480, 800), np.uint8)
+    indices[0, :4] = [1, 0, 3, 2]
+    packed = planes.pack(kind, indices)
+    data = oepl.encode("raw2", kind, packed)
+    assert (data[0], data[48_000]) == (0b01011111, 0b00110000)
+    assert np.array_equal(oepl.decode("raw2", kind, data), packed)
 
 
 @pytest.mark.parametrize("number", range(len(wrong_payloads())))

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from render.codecs import oepl, planes
-from render.panels import Ink, Panel, panel
+from render.codecs import oepl, packed, planes
+from render.panels import Ink, Layout, Panel, Wire, panel
 
 VECTORS = Path(__file__).parent / "vectors"
 CASES: list[dict[str, Any]] = json.loads((VECTORS / "oepl_image_payloads.json").read_text())
@@ -51,8 +53,9 @@ def test_the_recorded_payload_comes_out_byte_for_byte(number: int) -> None:
     case = CASES[number]
     kind, indices = panel_of(case), indices_of(case)
     if case["bpp"] == 5:  # the table's private mark for packed pixels
-        payload = planes.pack_pixels(indices, kind.rotate_buffer, 2)
-        assert np.array_equal(planes.unpack_pixels(payload, kind.width, kind.height, kind.rotate_buffer, 2), indices)
+        kind = replace(kind, wire=Wire(Layout.PACKED, bits=2, rows_padded=False))
+        payload = packed.to_wire(kind, planes.pack(kind, indices))
+        assert np.array_equal(planes.unpack(kind, packed.from_wire(kind, payload)), indices)
     else:
         codec = {"datatype 20": "raw1", "datatype 21": "raw2"}[case["encoder_datatype"][:11]]
         payload = oepl.encode(codec, kind, planes.pack(kind, indices))
@@ -62,14 +65,18 @@ def test_the_recorded_payload_comes_out_byte_for_byte(number: int) -> None:
     assert case["payload_b64"] is None or payload == base64.b64decode(case["payload_b64"])
 
 
-@pytest.mark.parametrize("number", [number for number, case in enumerate(CASES) if case["bpp"] != 5])
+# without a compiler the large ones take minutes
+LENGTH_MAX = 5_776 if os.environ.get("NUMBA_DISABLE_JIT") == "1" else 1_000_000
+
+
+@pytest.mark.parametrize("number", [number for number, case in enumerate(CASES) if case["bpp"] != 5 and case["payload_len"] <= LENGTH_MAX])
 def test_the_recorded_pictures_survive_every_compression(number: int) -> None:
     kind, indices = panel_of(CASES[number]), indices_of(CASES[number])
-    packed = planes.pack(kind, indices)
+    picture = planes.pack(kind, indices)
     for codec in ("zlib", "g5"):
-        data = oepl.encode(codec, kind, packed)
+        data = oepl.encode(codec, kind, picture)
         assert len(data) < CASES[number]["payload_len"]
-        assert np.array_equal(oepl.decode(codec, kind, data), packed)
+        assert np.array_equal(oepl.decode(codec, kind, data), picture)
 
 
 @pytest.mark.parametrize("number", [number for number, case in enumerate(CASES) if case["mode"] == "raw" and case["bpp"] != 5])
@@ -88,7 +95,7 @@ def test_the_payload_that_a_label_took_decodes_and_comes_out_again() -> None:
     data = base64.b64decode(recorded["payload_b64"])
     assert hashlib.md5(data).hexdigest() == recorded["payload_md5"]
     kind = panel(recorded["panel"])
-    packed = oepl.decode(recorded["codec"], kind, data)
-    again = oepl.encode(recorded["codec"], kind, packed)
-    assert np.array_equal(oepl.decode(recorded["codec"], kind, again), packed)
+    picture = oepl.decode(recorded["codec"], kind, data)
+    again = oepl.encode(recorded["codec"], kind, picture)
+    assert np.array_equal(oepl.decode(recorded["codec"], kind, again), picture)
     assert len(again) <= len(data)
