@@ -110,7 +110,7 @@ class Daemon:
             config.store.second_currency,
             _templates(config),
         )
-        self._renderer = Renderer(config.render.workers, config.daemon.state_dir / "kernels")
+        self._renderer = Renderer(config.render.workers, config.daemon.state_dir / "kernels", _templates(config))
         self._desk = Desk(self.store, clock, _store_facts(config), entropy, self._hq_heard_ms)
         self._labels = LabelService(self.store, clock, self._renderer, _shelf_rules(config), facts, self._desk.store_open)
         for radio in config.radios:

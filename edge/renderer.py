@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from edge import render_worker
 from edge.render_worker import RenderedLabel
-from render.fields import LabelFields
+from render.fields import LabelFields, TemplateSource
 
 T = TypeVar("T")
 
@@ -25,19 +25,20 @@ class RenderFailed(Exception):
 
 
 class Renderer:
-    """A pool of `workers` processes, started at the first picture. Kernels are cached in `cache_dir`."""
+    """A pool of `workers` processes, started at the first picture. Kernels and glyphs are cached in `cache_dir`."""
 
-    def __init__(self, workers: int, cache_dir: Path) -> None:
+    def __init__(self, workers: int, cache_dir: Path, templates: TemplateSource) -> None:
         self._workers = workers
         self._cache_dir = cache_dir
+        self._templates = templates
         self._pool: ProcessPoolExecutor | None = None
 
     async def draw(self, fields: LabelFields, attempt_number: int, codecs: tuple[str, ...]) -> RenderedLabel:
         """Raises render's errors for a picture that cannot be, RenderFailed for workers that fail."""
-        return await self._run(render_worker.draw, fields, attempt_number, codecs)
+        return await self._run(render_worker.draw, fields, attempt_number, codecs, self._templates)
 
     async def draw_png(self, fields: LabelFields, scale: int) -> bytes:
-        return await self._run(render_worker.draw_png, fields, scale)
+        return await self._run(render_worker.draw_png, fields, scale, self._templates)
 
     def start(self) -> None:
         """Start the workers now, so that they warm up behind the opening of the lanes."""
@@ -63,7 +64,9 @@ class Renderer:
         if self._pool is None:
             os.environ.setdefault("NUMBA_CACHE_DIR", str(self._cache_dir))
             context = multiprocessing.get_context("spawn")  # a fork would copy the lanes' sockets and threads
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=render_worker.prepare)
+            self._pool = ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=render_worker.prepare, initargs=(self._cache_dir,)
+            )
         return self._pool
 
     def stop(self) -> None:
