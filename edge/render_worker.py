@@ -38,9 +38,8 @@ def prepare(cache_dir: Path) -> None:
     api.warm_up(cache_dir)
     taken_s = time.perf_counter() - begin_s
     if taken_s > COLD_START_S:  # a worker has no logging of its own
-        sys.stderr.write(
-            f"INFO edge.render_worker ready after {taken_s:.1f} s: kernels were compiled, the next start finds them in {cache_dir}\n"
-        )
+        found = f"kernels were compiled, the next start finds them in {cache_dir}"
+        sys.stderr.write(f"INFO edge.render_worker ready after {taken_s:.1f} s: {found}\n")
 
 
 def draw(fields: LabelFields, attempt_number: int, codecs: tuple[str, ...], templates: TemplateSource) -> RenderedLabel:
