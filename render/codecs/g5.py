@@ -7,95 +7,152 @@ before column 0, so the first change ends a run of ones.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from render._jit import helper, kernel
+from render._jit import bare_kernel, helper
 from render.errors import PayloadError
 
 Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
 
 CHANGES_MAX: Final = 636  # per row; the label's decoder has a table of this size
 ROW_BITS_MAX: Final = 255 * 8  # a label refills its 1 KiB window below 256 bytes: a longer row would run dry
 RUN_BITS_SHORT: Final = 3  # runs below 8 take 3 bits, others as many as the row width has
+WIDTH_MAX: Final = 8191  # two runs of 13 bits fit beside what is not written yet; four times as wide as any panel
 
 # offset of a change from the one above: (code, bits), from -3 to +3
 _VERTICAL_CODES: Final = np.array([0b0000010, 0b000010, 0b010, 0b1, 0b011, 0b000011, 0b0000011], np.int64)
 _VERTICAL_BITS: Final = np.array([7, 6, 3, 1, 3, 6, 7], np.int64)
+_FIRST_ONE: Final = np.array([8 - value.bit_length() for value in range(256)], np.int64)  # place of a byte's highest 1 from its left
+_ROW_SLACK_BYTES: Final = ROW_BITS_MAX // 8 + 24  # what a row can write before it is refused
+_U: Final = np.uint64  # as an index: saves the test for a negative one
+_N: Final = cast("Callable[[object], int]", np.int64)  # an array's element as a number to count with
 
 
 def encode(rows: Bytes, width: int, size_max: int) -> bytes | None:
-    """The stream, or None when it would be longer than `size_max` bytes or a row is too busy for the label's decoder."""
-    out = np.zeros(size_max + 1, np.uint8)
-    size = _encode(np.ascontiguousarray(rows), width, width.bit_length(), out)
-    return out[:size].tobytes() if 0 < size <= size_max else None
+    """The stream, or None when it would be longer than `size_max` bytes or a row is too busy for the label's decoder.
+
+    ValueError for rows that are not of this width, or wider than WIDTH_MAX.
+    """
+    if not 1 <= width <= WIDTH_MAX or rows.shape[1] != width + 7 >> 3:
+        raise ValueError(f"rows of {rows.shape[1]} bytes and width {width}, expected {width + 7 >> 3} bytes and at most {WIDTH_MAX}")
+    out = np.empty(size_max + _ROW_SLACK_BYTES, np.uint8)
+    places = np.empty((2, width + 12), np.int64)
+    size = _encode(np.ascontiguousarray(rows), width, width.bit_length(), size_max, places[0], places[1], out)
+    return out[:size].tobytes() if size > 0 else None
 
 
 @helper
-def _put(out: Bytes, position: int, code: int, bits: int) -> int:
-    """Write `bits` bits at a bit position; returns the next position. Bits behind the end of `out` are dropped."""
-    for place in range(bits - 1, -1, -1):
-        if code >> place & 1 and position >> 3 < out.shape[0]:
-            out[position >> 3] |= np.uint8(128 >> (position & 7))
-        position += 1
-    return position
+def _changes(row: Bytes, width: int, places: Places) -> int:
+    """Write the columns where a row's colour changes to `places`, and the width twice behind them; returns how many."""
+    count = 0
+    last = 1
+    for at in range(width + 7 >> 3):
+        byte = _N(row[_U(at)])
+        differ = byte ^ (byte >> 1 | last << 7)
+        last = byte & 1
+        while differ != 0:
+            place = _FIRST_ONE[_U(differ)]
+            places[_U(count)] = 8 * at + place
+            count += 1
+            differ &= 0x7F >> place
+    while count > 0 and places[count - 1] >= width:  # padding
+        count -= 1
+    for at in range(count, count + 3):
+        places[_U(at)] = width
+    return count
 
 
-@kernel
-def _encode(rows: Bytes, width: int, width_bits: int, out: Bytes) -> int:
-    """Write the stream to zeroed `out`; returns its length in bytes, or -1 when it does not fit or a limit is broken."""
-    above = np.full(width + 4, width, np.int64)
-    current = np.full(width + 4, width, np.int64)
-    position = 0
+@bare_kernel
+def _encode(rows: Bytes, width: int, width_bits: int, size_max: int, above: Places, current: Places, out: Bytes) -> int:
+    """Write the stream to `out`; returns its length in bytes, or 0 when it is longer than `size_max` or a limit is broken.
+
+    `above`, `current`: width + 12 places each to work with (a byte of padding, the end). `out`: _ROW_SLACK_BYTES longer than `size_max`.
+    """
+    for at in range(3):
+        current[at] = width  # the row above the first has no changes
+    size = 0
+    ready = 0  # bits that are not written yet, `pending` of them: at most 31 between two codes
+    pending = 0
+    changes = 0
     for y in range(rows.shape[0]):
-        changes = 0
-        last = 1
-        for x in range(width):
-            bit = rows[y, x >> 3] >> (7 - (x & 7)) & 1
-            if bit != last:
-                current[changes] = x
-                changes += 1
-                last = bit
+        if size > size_max:
+            return 0
+        same = y > 0
+        for at in range(rows.shape[1] if same else 0):
+            same &= rows[y, at] == rows[y - 1, at]
+        if same:
+            # every change and the end stand where they stood: a 1 each
+            left = changes + 1
+            while left > 0:
+                bits = 24 if left > 24 else left
+                ready = ready << bits | (1 << bits) - 1
+                pending += bits
+                left -= bits
+                if pending >= 32:
+                    pending -= 32
+                    for byte in range(4):
+                        out[_U(size + byte)] = ready >> pending + 24 - 8 * byte & 255
+                    ready &= (1 << pending) - 1
+                    size += 4
+            continue
+        above, current = current, above
+        changes = _changes(rows[y], width, current)
         if changes > CHANGES_MAX:
-            return -1
-        for place in range(changes, changes + 4):
-            if place < current.shape[0]:
-                current[place] = width
-        row_start = position
+            return 0
+        row_start = size
+        row_pending = pending
         a0 = -1
         own = 0  # place of a1; even places end a run of ones
-        passed = 0  # changes above that are not right of a0
+        passed = 0  # no change above that is right of a0 and of a1's kind has a smaller place
         while a0 < width:
-            a1 = current[own]
-            while above[passed] <= a0:
-                passed += 1
-            ref = passed + ((passed ^ own) & 1)
-            b1 = above[ref]
-            b2 = above[ref + 1]
+            a1 = current[_U(own)]
+            reference = passed + ((passed ^ own) & 1)
+            while above[_U(reference)] <= a0:
+                reference += 2
+            passed = reference - 1 if reference > 0 else 0
+            b1 = above[_U(reference)]
+            b2 = above[_U(reference + 1)]
             if b2 < a1:
-                position = _put(out, position, 0b0001, 4)
+                code = 0b0001
+                bits = 4
                 a0 = b2
             elif -3 <= a1 - b1 <= 3:
-                position = _put(out, position, _VERTICAL_CODES[a1 - b1 + 3], _VERTICAL_BITS[a1 - b1 + 3])
+                code = _VERTICAL_CODES[_U(a1 - b1 + 3)]
+                bits = _VERTICAL_BITS[_U(a1 - b1 + 3)]
                 a0 = a1
                 own += 1
             else:
-                a2 = current[own + 1]
-                run1 = a1 - max(a0, 0)
+                a2 = current[_U(own + 1)]
+                run1 = a1 - a0 if a0 > 0 else a1
                 run2 = a2 - a1
-                position = _put(out, position, 0b001, 3)
-                position = _put(out, position, int(run1 >= 8) * 2 + int(run2 >= 8), 2)
-                position = _put(out, position, run1, width_bits if run1 >= 8 else RUN_BITS_SHORT)
-                position = _put(out, position, run2, width_bits if run2 >= 8 else RUN_BITS_SHORT)
+                bits1 = width_bits if run1 >= 8 else RUN_BITS_SHORT
+                bits2 = width_bits if run2 >= 8 else RUN_BITS_SHORT
+                code = (0b00100 | (2 if run1 >= 8 else 0) | (1 if run2 >= 8 else 0)) << bits1 + bits2 | run1 << bits2 | run2
+                bits = 5 + bits1 + bits2
                 a0 = a2
                 own += 2
-            if position - row_start > ROW_BITS_MAX or (position >> 3) >= out.shape[0]:
-                return -1
-        above, current = current, above
-    return (position >> 3) + 1
+            ready = ready << bits | code
+            pending += bits
+            if pending >= 32:
+                pending -= 32
+                for byte in range(4):
+                    out[_U(size + byte)] = ready >> pending + 24 - 8 * byte & 255
+                ready &= (1 << pending) - 1
+                size += 4
+                if size - row_start > ROW_BITS_MAX // 8 + 8:
+                    return 0
+        if (size - row_start) * 8 + pending - row_pending > ROW_BITS_MAX:
+            return 0
+    ready <<= 32 - pending
+    for byte in range(4):
+        out[_U(size + byte)] = ready >> 24 - 8 * byte & 255
+    size += (pending >> 3) + 1
+    return size if size <= size_max else 0
 
 
 def encode_reference(rows: Bytes, width: int) -> bytes:

@@ -22,6 +22,8 @@ def bit_pictures(draw: st.DrawFn) -> tuple[Bytes, int]:
     bits = (noise.random((height, width)) < draw(st.floats(0, 1))).astype(np.uint8)
     if draw(st.booleans()):
         bits = np.stack([np.roll(bits[0], int(shift)) for shift in noise.integers(-4, 5, height)])
+    if draw(st.booleans()):
+        bits = np.repeat(bits, noise.integers(0, 4, height), axis=0)
     return np.packbits(bits, axis=1), width
 
 
@@ -31,8 +33,9 @@ def test_the_encoder_equals_its_reference_compiled_and_not(picture: tuple[Bytes,
     rows, width = picture
     expected = g5.encode_reference(rows, width)
     assert g5.encode(rows, width, PLENTY) == expected
-    out = np.zeros(PLENTY, np.uint8)
-    size = python_function(g5._encode)(rows, width, width.bit_length(), out)
+    out = np.empty(PLENTY, np.uint8)
+    places = np.empty((2, width + 12), np.int64)
+    size = python_function(g5._encode)(rows, width, width.bit_length(), PLENTY // 2, places[0], places[1], out)
     assert out[:size].tobytes() == expected
 
 
@@ -66,6 +69,26 @@ def test_worked_rows(rows: list[list[int]], width: int, bits: str) -> None:
     picture = np.array(rows, np.uint8)
     assert g5.encode(picture, width, PLENTY) == expected
     assert g5.encode_reference(picture, width) == expected
+
+
+@settings(deadline=None)
+@given(bit_pictures(), st.integers(-3, 3))
+def test_a_stream_longer_than_allowed_is_refused(picture: tuple[Bytes, int], spare: int) -> None:
+    rows, width = picture
+    expected = g5.encode_reference(rows, width)
+    size_max = max(0, len(expected) + spare)
+    assert g5.encode(rows, width, size_max) == (expected if len(expected) <= size_max else None)
+
+
+def test_equal_rows_of_many_changes() -> None:
+    rows = np.tile(np.random.default_rng(6).integers(0, 256, 25, np.uint8), (40, 1))
+    assert g5.encode(rows, 197, PLENTY) == g5.encode_reference(rows, 197)
+
+
+@pytest.mark.parametrize("width", [0, 7, 17, 8192])
+def test_rows_of_another_width_are_refused(width: int) -> None:
+    with pytest.raises(ValueError, match=f"width {width}"):
+        g5.encode(np.zeros((2, 2), np.uint8), width, PLENTY)
 
 
 def test_a_stream_that_does_not_pay_is_refused() -> None:
