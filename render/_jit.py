@@ -1,4 +1,4 @@
-"""The one place that imports numba, with types that its own decorators do not have.
+"""What kernels are made with: numba, with types that its own decorators do not have.
 
 `@kernel` compiles a function without the interpreter lock and keeps the machine code in numba's cache (`NUMBA_CACHE_DIR`, else
 `__pycache__` beside the file). Where the cache cannot be written the kernels compile at every start: one warning, no failure.

@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from render import scene, templates
+from render import raster, scene, templates
 from render.codecs import planes, registry
 from render.codecs.choice import is_raw
 from render.codecs.streams import SMALLEST, How
 from render.errors import CodecRefused, RenderError
 from render.fast.engine import Engine
-from render.fields import SHIPPED, LabelFields, TemplateSource, content_hash
+from render.fields import SHIPPED, TEMPLATE_FOLDER, LabelFields, TemplateSource, content_hash
 from render.panels import Panel, panel
+from render.symbols import qr
 
 __all__ = [
     "LabelFields",
@@ -132,6 +133,8 @@ def warm_up(cache_dir: Path | None = None) -> None:
         _ENGINE.keep_glyphs(cache_dir)
     label = LabelFields(template="unassigned", panel="oepl-33", label_id="warm up")
     render(label, 0, ("zlib", "raw2"))
+    qr.qr("warm up")
+    raster.dithered((TEMPLATE_FOLDER / "mark.png").read_bytes(), ((0, (255, 255, 255)), (1, (0, 0, 0))))
 
 
 def _encoded(kind: Panel, pixels: Bytes, codecs: Sequence[str], attempt: int, how: How) -> Rendered | RenderError:

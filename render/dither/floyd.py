@@ -1,7 +1,6 @@
-"""Pictures with shades on panels without: serpentine Floyd-Steinberg error diffusion in linear light.
+"""Floyd-Steinberg, one pixel after the other, rows in alternating directions: the measure of quality for the fast way (lanes.py).
 
-Whole numbers throughout, so that every processor gives the same pixels. Light is 0 (black) to 65535 (white) per channel. Diffusing in
-sRGB instead would make mid tones 14 to 26 L* too light.
+Whole numbers throughout, so that every processor gives the same pixels. Light is 0 (black) to 65535 (white) per channel.
 """
 
 from __future__ import annotations
@@ -9,36 +8,19 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from render._jit import kernel
-from render.panels import Rgb
+from render.dither.light import LIGHT_MAX, LINEAR, WEIGHTS, Bytes, Light
+from render.panel_types import Rgb
 
-Light = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
-
-LIGHT_MAX: Final = 65535
 # Carried error may leave the gamut by half its width; without a bound a colour that no ink can show smears across the picture.
 CARRY_MAX: Final = LIGHT_MAX // 2
-# Distance between light values, red : green : blue; green counts double because the eye sees brightness mostly there.
-_WEIGHTS: Final = (1, 2, 1)
-
-
-def _linear_table() -> Light:
-    encoded = np.arange(256) / 255
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    table: Light = np.rint(linear * LIGHT_MAX).astype(np.int64)
-    return table
-
-
-_LINEAR: Final = _linear_table()  # IEC 61966-2-1 (sRGB) decoding
 
 
 def floyd_steinberg(rgb: Bytes, palette: tuple[Rgb, ...]) -> Bytes:
     """Palette positions (height, width) for an sRGB picture (height, width, 3), both uint8."""
-    light = _LINEAR[rgb]
-    out = np.empty(light.shape[:2], np.uint8)
-    _floyd_steinberg(light, _LINEAR[np.array(palette, np.uint8)], out)
+    out = np.empty(rgb.shape[:2], np.uint8)
+    _floyd_steinberg(LINEAR[rgb], LINEAR[np.array(palette, np.uint8)], out)
     return out
 
 
@@ -85,8 +67,8 @@ def _floyd_steinberg(light: Light, inks: Light, out: Bytes) -> None:
 
 def floyd_steinberg_reference(rgb: Bytes, palette: tuple[Rgb, ...]) -> Bytes:
     """The same picture as `floyd_steinberg`, in plain Python over lists."""
-    inks = [[int(_LINEAR[value]) for value in ink] for ink in palette]
-    light = [[[int(_LINEAR[value]) for value in pixel] for pixel in row] for row in rgb]
+    inks = [[int(LINEAR[value]) for value in ink] for ink in palette]
+    light = [[[int(LINEAR[value]) for value in pixel] for pixel in row] for row in rgb]
     height, width = len(light), len(light[0])
     out = np.empty((height, width), np.uint8)
     for y in range(height):
@@ -94,7 +76,7 @@ def floyd_steinberg_reference(rgb: Bytes, palette: tuple[Rgb, ...]) -> Bytes:
         step = 1 if forward else -1
         for x in range(width) if forward else reversed(range(width)):
             pixel = light[y][x]
-            distances = [sum(weight * (a - b) ** 2 for weight, a, b in zip(_WEIGHTS, pixel, ink, strict=True)) for ink in inks]
+            distances = [sum(weight * (a - b) ** 2 for weight, a, b in zip(WEIGHTS, pixel, ink, strict=True)) for ink in inks]
             nearest = distances.index(min(distances))
             out[y, x] = nearest
             for channel in range(3):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from render._jit import python_function
 from render.dither import floyd
-from render.panels import BW, BWR, BWRY, Rgb
+from render.dither.light import LIGHT_MAX, LINEAR
+from render.panel_types import BW, BWR, BWRY, Rgb
 
 PALETTES = [tuple(ink.rgb for ink in palette) for palette in (BW, BWR, BWRY)]
 
@@ -19,7 +20,7 @@ def test_the_kernel_equals_its_reference_compiled_and_not(width: int, height: in
     expected = floyd.floyd_steinberg_reference(rgb, palette)
     assert np.array_equal(floyd.floyd_steinberg(rgb, palette), expected)
     plain = np.empty_like(expected)
-    python_function(floyd._floyd_steinberg)(floyd._LINEAR[rgb], floyd._LINEAR[np.array(palette, np.uint8)], plain)
+    python_function(floyd._floyd_steinberg)(LINEAR[rgb], LINEAR[np.array(palette, np.uint8)], plain)
     assert np.array_equal(plain, expected)
 
 
@@ -27,7 +28,7 @@ def test_the_kernel_equals_its_reference_compiled_and_not(width: int, height: in
 def test_a_grey_area_reflects_as_much_light_as_it_should(grey: int) -> None:
     shown = floyd.floyd_steinberg(np.full((64, 64, 3), grey, np.uint8), PALETTES[0])
     light = float((shown == 0).mean())
-    assert light == pytest.approx(floyd._LINEAR[grey] / floyd.LIGHT_MAX, abs=0.02)
+    assert light == pytest.approx(LINEAR[grey] / LIGHT_MAX, abs=0.02)
 
 
 @pytest.mark.parametrize("palette", PALETTES)

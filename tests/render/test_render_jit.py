@@ -54,3 +54,26 @@ def test_no_place_for_a_cache_gives_one_warning_and_the_same_bytes() -> None:
     done = subprocess.run([sys.executable, "-c", no_place + PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['CacheWarning']"
+
+
+def test_machine_code_of_other_sources_is_compiled_anew(tmp_path: Path) -> None:
+    """numba asks the kernel's own file alone whether it has changed; the stamp is what came from another one."""
+    (tmp_path / "stamped.py").write_text(
+        "from pathlib import Path\n"
+        "from render._jit import STALE, bare_kernel\n"
+        "STAMP = int(Path('stamp').read_text())\n"
+        "@bare_kernel\n"
+        "def answer(stamp):\n"
+        "    if stamp != STAMP:\n"
+        "        return STALE\n"
+        "    return 100 + STAMP\n"
+        "print(answer(STAMP))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path.cwd())}
+    answers = []
+    for stamp in ("1", "2"):
+        (tmp_path / "stamp").write_text(stamp)
+        command = [sys.executable, "stamped.py"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+        answers.append(done.stdout.strip() or done.stderr)
+    assert answers == ["101", "102"]
