@@ -26,7 +26,7 @@ from bench.dither_pictures import Bytes, colour_error, pictures
 from bench.rivals import ROUNDS, Row, race
 from render.dither.api import Method, dither, dither_packed, dither_planes
 from render.dither.matrices import blue_noise
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 ROUNDS_QUICK = 3
 PALETTES: dict[str, tuple[Rgb, ...]] = {

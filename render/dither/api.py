@@ -20,7 +20,7 @@ from render.dither.light import Bytes
 from render.dither.matrices import bayer, blue_noise
 from render.dither.ordered import ordered_packed, ordered_planes
 from render.errors import PayloadError, SetupError
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 INKS_MIN, INKS_MAX = 2, 16
 PLANES_MAX: Final = 4

@@ -13,7 +13,7 @@ import numpy as np
 from render._jit import kernel
 from render.dither.floyd import CARRY_MAX
 from render.dither.light import LIGHT_MAX, LINEAR, WEIGHTS, Bytes, Light
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 SHARE_SHIFT: Final = 3  # an eighth
 TAPS: Final = ((1, 0), (2, 0), (-1, 1), (0, 1), (1, 1), (0, 2))  # pixels ahead, rows below

@@ -11,7 +11,7 @@ import numpy as np
 
 from render._jit import kernel
 from render.dither.light import LIGHT_MAX, LINEAR, WEIGHTS, Bytes, Light
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 # Carried error may leave the gamut by half its width; without a bound a colour that no ink can show smears across the picture.
 CARRY_MAX: Final = LIGHT_MAX // 2

@@ -50,7 +50,7 @@ from render.dither._lanes_ir import (
     within,
 )
 from render.dither.light import WEIGHTS
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 SKEW: Final = 2  # pixels by which a row is behind the one above: the pixel at the upper right must be finished
 WAIT: Final = SKEW * LANES  # steps until the next 32 rows may begin

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 LIGHT_MAX: Final = 65535  # white; black is 0
 # Squared differences of red : green : blue are weighted so. Green counts double because the eye sees brightness mostly there. Nearest in

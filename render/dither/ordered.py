@@ -48,7 +48,7 @@ from render.dither._lanes_ir import (
 from render.dither.light import WEIGHTS
 from render.dither.matrices import LEVELS, SIZE, Matrix, Ranks
 from render.dither.plans import PLANS_KEPT, nodes_of, plans
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 _SCORE_MAX: Final = 8192  # of ink 1, when ink 0 has 0: leaves room for colours far beyond both
 _FACTOR_MAX: Final = 16383

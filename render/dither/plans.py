@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from render.dither.light import LIGHT_MAX, WEIGHTS, Bytes, Light, decoded
 from render.dither.matrices import LEVELS
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 NODES: Final = 32
 LOOKED_INKS_MAX: Final = 8  # with more (16 greys) every colour is near enough to its mean, and there are too many ways to change it

@@ -45,6 +45,15 @@ class Still:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """A matrix code and under which conditions it is shown."""
+
+    element: Matrix
+    when: int
+    when_not: int
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """A reader of texts, what stands for them where none of its elements is shown, and under which conditions each of those is."""
 
@@ -69,7 +78,7 @@ class Plan:
     conditions: tuple[tuple[str, int], ...]
     fixed: tuple[Still, ...]
     keyed: tuple[Still, ...]
-    codes: tuple[Matrix, ...]
+    codes: tuple[Code, ...]
     marks_max: int
 
     @property
@@ -122,7 +131,7 @@ class _Planner:
         self.conditions: dict[tuple[str, int], int] = {}
         self.fixed: list[Still] = []
         self.keyed: list[Still] = []
-        self.codes: list[Matrix] = []
+        self.codes: list[Code] = []
         self.marks_max = 1
         self.inked: list[_Inked] = []
 
@@ -168,7 +177,7 @@ class _Planner:
             case Matrix():
                 layout = (scene_codes.QUIET_MODULES[element.symbology], element.module_px)
                 self.op(element, c.MATRIX_OP, box, 0, layout, extra=len(self.codes))
-                self.codes.append(element)
+                self.codes.append(Code(element, *self.when(element)))
                 self.marks_max += 1
             case _:
                 self.add_still(element, box)

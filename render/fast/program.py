@@ -15,7 +15,7 @@ from render import scene_codes
 from render.errors import FieldError
 from render.fast import columns as c
 from render.fast.atlas import Atlas, packed_rows
-from render.fast.plan import ITEM, ink_number, plan
+from render.fast.plan import ITEM, Code, ink_number, plan
 from render.fast.press import press
 from render.fast.readers import Known, Reader
 from render.fast.stills import Stills
@@ -114,7 +114,7 @@ class Program:
                 return None
             sprites.append(sprite)
         try:
-            codes = tuple([scene_codes.matrix_text(element, texts) for element in self.plan.codes])
+            codes = tuple([_code_text(code, texts, flags) for code in self.plan.codes])
         except FieldError:
             return None
         readers = self._readers_of.get(flags)
@@ -149,7 +149,7 @@ class Program:
         """The matrix codes of labels' code texts."""
         columns = len(self.plan.codes)
         codes = Codes(np.zeros((len(texts), columns), np.int64), np.zeros((len(texts), columns, c.CODE_SIZE_MAX), np.uint64))
-        for column, element in enumerate(self.plan.codes):
+        for column, element in enumerate(code.element for code in self.plan.codes):
             values = [row[column] for row in texts]
             if element.symbology == "qr":
                 made = qr.qr_batch(values, element.level)
@@ -203,6 +203,12 @@ class _Nothing:
 
     def __call__(self, _: Texts) -> tuple[str, ...]:
         return self._texts
+
+
+def _code_text(code: Code, texts: Texts, flags: int) -> str:
+    """What a matrix code says, "" where it is not shown. Raises FieldError."""
+    is_shown = flags & code.when == code.when and not flags & code.when_not
+    return scene_codes.matrix_text(code.element, texts) if is_shown else ""
 
 
 def _put_modules(element: Matrix, value: str, rows: Words) -> int:

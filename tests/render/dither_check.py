@@ -18,7 +18,7 @@ from render.dither.floyd import floyd_steinberg_reference
 from render.dither.lanes import diffuse_reference
 from render.dither.matrices import bayer, blue_noise
 from render.dither.ordered import ordered_reference
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from bench.dither_pictures import colour_error, pictures
 from render.dither import light
 from render.dither.api import Method, dither, dither_packed, dither_planes
 from render.errors import PayloadError, SetupError
-from render.panel_types import BWR, BWRY, Rgb
+from render.panels.types import BWR, BWRY, Rgb
 from tests.render.dither_check import PALETTES, picture
 
 NOMINAL: dict[str, tuple[Rgb, ...]] = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from render._jit import python_function
 from render.dither import atkinson
 from render.dither.light import LINEAR
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 from tests.render.dither_check import PALETTES
 
 

@@ -19,7 +19,7 @@ from render.dither import lanes
 from render.dither._bands import WIDTH_MAX
 from render.dither._lanes_ir import light_of
 from render.dither.light import LIGHT_MAX, LINEAR
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 from tests.render import dither_check
 from tests.render.dither_check import PALETTES
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from render.dither import matrices, ordered, plans
 from render.dither.light import LIGHT_MAX, LINEAR
 from render.dither.matrices import LEVELS, SIZE, Matrix
-from render.panel_types import Rgb
+from render.panels.types import Rgb
 from tests.render import dither_check
 from tests.render.dither_check import PALETTES
 

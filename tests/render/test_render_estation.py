@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from render.codecs import estation, planes, registry, streams
 from render.errors import CodecRefused, PayloadError
-from render.panel_types import SPECTRA_6
 from render.panels import BW, BWR, BWRY, panel
+from render.panels.types import SPECTRA_6
 
 Bytes = npt.NDArray[np.uint8]
 KIND = replace(panel("estation-84"), width=50, height=41)  # a corner is quick without a compiler, too

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from render._jit import python_function
 from render.dither import floyd
 from render.dither.light import LIGHT_MAX, LINEAR
-from render.panel_types import BW, BWR, BWRY, Rgb
+from render.panels.types import BW, BWR, BWRY, Rgb
 
 PALETTES = [tuple(ink.rgb for ink in palette) for palette in (BW, BWR, BWRY)]
 

@@ -22,8 +22,8 @@ from PIL import Image
 from render._jit import python_function
 from render.codecs import gicisky, planes, quicklz, registry
 from render.errors import CodecRefused, PayloadError
-from render.panel_types import codes_of
 from render.panels import BWR, PANELS, Panel, Wire, orientation, panel
+from render.panels.types import codes_of
 
 Bytes = npt.NDArray[np.uint8]
 RECORDED: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "vectors" / "gicisky_payloads.json").read_text())

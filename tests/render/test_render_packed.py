@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from render.codecs import packed, planes
 from render.errors import PayloadError
-from render.panel_types import COLOURS_7, SPECTRA_6, bits_for, greys, orientation
 from render.panels import BW, BWR, BWRY, BWY, PANELS, Ink, Layout, Panel, Wire, atc_panel, opendisplay_panel, panel
+from render.panels.types import COLOURS_7, SPECTRA_6, bits_for, greys, orientation
 
 Bytes = npt.NDArray[np.uint8]
 PALETTES: tuple[tuple[Ink, ...], ...] = (BW, BWR, BWY, BWRY, SPECTRA_6, COLOURS_7, greys(16))

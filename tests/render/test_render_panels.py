@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from render import panel_rows_ble
 from render.codecs.registry import CODECS
 from render.errors import UnknownPanel
-from render.panel_types import codes_of, greys, usual_ppi
 from render.panels import (
     BW,
     BWR,
@@ -26,10 +24,12 @@ from render.panels import (
     Wire,
     atc_panel,
     attempt_strip,
+    ble,
     opendisplay_panel,
     orientation,
     panel,
 )
+from render.panels.types import codes_of, greys, usual_ppi
 
 # the hardware numbers of the tag-type table
 OEPL = (
@@ -56,7 +56,7 @@ def test_every_row_of_the_makers_tables_is_there() -> None:
     expected |= {"kkm-29-bw", "kkm-29-bwr", "kkm-42-bw", "kkm-42-bwr"}
     assert {name for name, row in PANELS.items() if row.family != "opendisplay"} == expected
     assert all(name.startswith(f"{row.family}-") and name == row.name for name, row in PANELS.items())
-    assert {re.split(r"-", name)[2] for name in PANELS if name.startswith("opendisplay")} == set(panel_rows_ble.SCHEME_WORDS)
+    assert {re.split(r"-", name)[2] for name in PANELS if name.startswith("opendisplay")} == set(ble.SCHEME_WORDS)
 
 
 # raw payload sizes as the maker's tables state them
@@ -159,7 +159,7 @@ def test_a_display_without_pictures_is_refused_with_its_reason(name: str, reason
     ],
 )
 def test_the_schemes_of_opendisplay_have_their_codes(word: str, codes: dict[str, int]) -> None:
-    row = opendisplay_panel(64, 48, panel_rows_ble.SCHEME_WORDS.index(word))
+    row = opendisplay_panel(64, 48, ble.SCHEME_WORDS.index(word))
     assert row.codes == codes_of(row.palette, codes)
     assert sorted(opendisplay_panel(64, 48, 6).codes) == list(range(16))
 

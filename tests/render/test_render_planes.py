@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from render._jit import python_function
 from render.codecs import planes
 from render.errors import PayloadError
-from render.panel_types import COLOURS_7, bits_for, greys
 from render.panels import BW, BWR, BWRY, PANELS, Ink, Panel, panel
+from render.panels.types import COLOURS_7, bits_for, greys
 
 Bytes = npt.NDArray[np.uint8]
 PALETTES: tuple[tuple[Ink, ...], ...] = (BW, BWR, BWRY, COLOURS_7, greys(16))

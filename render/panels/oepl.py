@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from render.panel_types import BW, BWR, BWRY, BWY, COLOURS_7, PLAIN, Box, Ink, Layout, Panel, Wire, bits_for, codes_of, refresh_of
+from render.panels.types import BW, BWR, BWRY, BWY, COLOURS_7, PLAIN, Box, Ink, Layout, Panel, Wire, bits_for, codes_of, refresh_of
 
 _Codecs = tuple[tuple[str, int], ...]
 

@@ -1,4 +1,4 @@
-"""The panels that labels have, as data: adding a panel is adding a row to one of the `panel_rows` files.
+"""The panels that labels have, as data: adding a panel is adding a row to one of the files beside this one.
 
 A panel is known by its name: `oepl-01`, `gicisky-0033`, `estation-3D`, `kkm-29-bwr`; OpenDisplay and ATC labels state their own geometry,
 and their panels' names say it: `opendisplay-250x122-bw`, `atc-24-296x128`. Loads no numpy: the daemon's main process imports it.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from render import panel_rows, panel_rows_ble, panel_rows_gicisky, panel_rows_mqtt
 from render.errors import UnknownPanel
-from render.panel_rows_ble import atc_panel, opendisplay_panel
-from render.panel_types import (
+from render.panels import ble, gicisky, mqtt, oepl
+from render.panels.ble import atc_panel, opendisplay_panel
+from render.panels.types import (
     ATTEMPT_BITS,
     ATTEMPT_HEIGHT_PX,
     BLACK,
@@ -75,7 +75,7 @@ NAMES_KEPT_MAX: Final = 1024  # panels built from names; a shop has a handful of
 @lru_cache(maxsize=NAMES_KEPT_MAX)
 def panel(name: str) -> Panel:
     """The panel of this name. Raises UnknownPanel; for a display that can show no picture it says why."""
-    found = PANELS.get(name) or panel_rows_ble.by_name(name)
+    found = PANELS.get(name) or ble.by_name(name)
     if found is not None:
         return found
     if name in REFUSED:
@@ -85,7 +85,5 @@ def panel(name: str) -> Panel:
     raise UnknownPanel(f"unknown panel {name!r}; known: {', '.join(near) if near else f'names that begin with {families}'}")
 
 
-PANELS: Final[dict[str, Panel]] = {
-    row.name: row for row in (*panel_rows.rows(), *panel_rows_gicisky.rows(), *panel_rows_mqtt.rows(), *panel_rows_ble.rows())
-}
-REFUSED: Final[dict[str, str]] = {**panel_rows.REFUSED, **panel_rows_mqtt.REFUSED}
+PANELS: Final[dict[str, Panel]] = {row.name: row for row in (*oepl.rows(), *gicisky.rows(), *mqtt.rows(), *ble.rows())}
+REFUSED: Final[dict[str, str]] = {**oepl.REFUSED, **mqtt.REFUSED}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from render.panel_types import BW, BWR, BWRY, SPECTRA_6, Ink, Layout, Panel, Wire, bits_for, codes_of, orientation, refresh_of, usual_ppi
+from render.panels.types import BW, BWR, BWRY, SPECTRA_6, Ink, Layout, Panel, Wire, bits_for, codes_of, orientation, refresh_of, usual_ppi
 
 # model code, width, height, palette
 _ESTATION: Final[tuple[tuple[str, int, int, tuple[Ink, ...]], ...]] = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from render.errors import UnknownPanel
-from render.panel_types import (
+from render.panels.types import (
     ATTEMPT_BITS,
     BW,
     BWR,

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from render.panel_types import BW, BWR, BWRY, Box, Ink, Layout, Panel, Wire, bits_for, codes_of, orientation, refresh_of
+from render.panels.types import BW, BWR, BWRY, Box, Ink, Layout, Panel, Wire, bits_for, codes_of, orientation, refresh_of
 
 _NORMAL: Final = {"black": 0, "white": 1, "red": 2}
 _INVERTED: Final = {"black": 1, "white": 0, "red": 2}
