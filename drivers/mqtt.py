@@ -120,6 +120,7 @@ class Connection:
             codes = await self._client.subscribe(topic_filter, qos=_QOS, timeout=ANSWER_TIMEOUT_S)
         except aiomqtt.MqttError as error:
             raise LinkLost(f"broker {self._address}: subscribing to {topic_filter}: {_why(error)}") from error
+        stop_if_cancelled()  # aiomqtt waits with `wait_for`, which before Python 3.12 loses a cancellation that comes with the answer
         for code in codes:
             value = code.value if isinstance(code, ReasonCode) else code
             if value >= _FIRST_ERROR_CODE:
@@ -296,7 +297,8 @@ async def _entered(client: aiomqtt.Client) -> None:
 
 
 def stop_if_cancelled() -> None:
-    """Raise the CancelledError that a TaskGroup lost because one of its tasks failed at the same moment.
+    """Raise the CancelledError that was lost: by `wait_for` because the answer came at the same moment, or by a TaskGroup because one of its
+    tasks failed then.
 
     To be called after `except* LinkLost` in a loop that would connect again. The group's body must be waiting when a task fails: a
     failure that meets Python 3.11's TaskGroup on its way out leaves a cancellation counted that nobody asked for.

@@ -157,6 +157,27 @@ async def test_acks_out_of_arrival_order_are_our_own_bug(broker: StartBroker) ->
             connection.ack(received[1])
 
 
+async def test_a_cancellation_that_the_library_swallows_while_subscribing_still_ends_the_task(
+    broker: StartBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def swallowing(self: aiomqtt.Client, *args: object, **more: object) -> tuple[int, ...]:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass  # as `wait_for` of Python 3.11 does when the answer is there at the same moment
+        return (1,)
+
+    asked = asyncio.Event()
+    monkeypatch.setattr(aiomqtt.Client, "subscribe", swallowing)
+    async with MqttLink(_address(broker()), "store-hq").connect() as connection:
+        task = asyncio.create_task(connection.subscribe("a/#"))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 async def test_a_denied_topic_is_a_refused_publish(broker: StartBroker, tmp_path: Path) -> None:
     rules = tmp_path / "acl"
     rules.write_text("topic readwrite #\ntopic deny t/secret\n")
