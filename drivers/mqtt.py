@@ -297,8 +297,8 @@ async def _entered(client: aiomqtt.Client) -> None:
 
 
 def stop_if_cancelled() -> None:
-    """Raise the CancelledError that was lost: by `wait_for` because the answer came at the same moment, or by a TaskGroup because one of its
-    tasks failed then.
+    """Raise the CancelledError that was lost: by `wait_for` because the answer came at the same moment, by a TaskGroup because one of
+    its tasks failed then.
 
     To be called after `except* LinkLost` in a loop that would connect again. The group's body must be waiting when a task fails: a
     failure that meets Python 3.11's TaskGroup on its way out leaves a cancellation counted that nobody asked for.
