@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -45,11 +46,10 @@ device = "{dir}/no-such-port"
 """
 
 WORKER = """
-import time; begin = time.perf_counter()
+import sys
 from pathlib import Path
 from render import api
-api.warm_up()
-print(time.perf_counter() - begin)
+api.warm_up(Path(sys.argv[1]))
 """
 
 
@@ -91,7 +91,10 @@ class _running:
     def __init__(self, directory: Path) -> None:
         command = [sys.executable, "-m", "edge", "run", "--config", str(directory / "config.toml")]
         self._log = (directory / "log").open("ab")
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        environment = {
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        }  # an installation has byte code
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
 
     def __enter__(self) -> None:
         return None
@@ -134,5 +137,5 @@ def _call(path: Path, method: str, params: dict[str, object]) -> dict[str, objec
 def _worker_s(cache: Path) -> float:
     environment = {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"}
     begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", WORKER], env=environment, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", WORKER, str(cache)], env=environment, check=True, capture_output=True)
     return time.perf_counter() - begin
