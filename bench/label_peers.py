@@ -332,9 +332,9 @@ class OdlPeer:
     def frame(self, label: Strings) -> bytes:
         """With its QR code, brought to the panel's inks and compressed as py-opendisplay sends it."""
         image = self._drawn(label, {"type": "qrcode", "x": CODE_X, "y": CODE_Y, "data": label.link, "boxsize": 2, "border": 0})
-        _, compressed, _ = prepare_image(image, capabilities=self.capabilities, dither_mode=DitherMode.NONE)
-        assert compressed is not None
-        return compressed
+        prepared: tuple[Any, bytes | None, Any] = prepare_image(image, capabilities=self.capabilities, dither_mode=DitherMode.NONE)
+        assert prepared[1] is not None
+        return prepared[1]
 
     def _drawn(self, label: Strings, code: dict[str, Any]) -> Image.Image:
         symbol = linear.ean(label.gtin)

@@ -72,7 +72,8 @@ def _read(modules: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 
 def _segno(text: str) -> Sequence[bytearray]:
-    return segno.make(text, error="m", boost_error=False, micro=False).matrix
+    matrix: Sequence[bytearray] = segno.make(text, error="m", boost_error=False, micro=False).matrix
+    return matrix
 
 
 def _peers(texts: list[str]) -> dict[str, Callable[[], object]]:
