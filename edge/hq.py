@@ -106,10 +106,10 @@ class HqSync:
             self._needs = Needs(self._timings)
             if self._store.state_summary().snapshot is None:
                 self._needs.no_snapshot(now_ms=self._clock.link_ms())
-            await upward.publish(connection, _STATE, self._birth(enrolment), retain=True)
-            self._link_up(link)
-            publisher = OutboxPublisher(self._store, upward, connection, self._clock, self._outbox_wake, self._timings)
             try:
+                await upward.publish(connection, _STATE, self._birth(enrolment), retain=True)
+                self._link_up(link)
+                publisher = OutboxPublisher(self._store, upward, connection, self._clock, self._outbox_wake, self._timings)
                 async with asyncio.TaskGroup() as tasks:
                     working = (
                         tasks.create_task(self._receive(connection, enrolment), name="hq receive"),
@@ -122,7 +122,8 @@ class HqSync:
                         task.cancel()
                     await asyncio.wait(working)  # in here: see `stop_if_cancelled`
             finally:
-                upward.send(connection, _STATE, death, retain=True)  # an orderly end sends no will; on a dead link it goes nowhere
+                # An orderly end sends no will, not even between the birth and its PUBACK; on a dead link this goes nowhere.
+                upward.send(connection, _STATE, death, retain=True)
 
     async def _receive(self, connection: Connection, enrolment: Enrolment) -> None:
         """Commit, then acknowledge, one message after the other in arrival order."""

@@ -16,6 +16,7 @@ from drivers.mqtt import Connection, MqttAddress, MqttLink, Received
 from edge.demo.broker import HOST, BrokerKind, RunningBroker, free_port, start_broker
 from edge.demo.hq import MiniHq
 from edge.hq import HqSync
+from edge.hq_outbox import Upward
 from edge.hq_ports import HqTimings, Missing, OutboxState, Outcome, ReceiveResult, StateSummary
 from protocols.hq import (
     Decision,
@@ -605,6 +606,23 @@ async def test_an_orderly_end_leaves_the_store_offline_and_a_start_online(broker
         received = await _hear(tap)
         assert received.retained
         assert isinstance(parse_state(received.payload), Death)
+
+
+async def test_an_end_between_birth_and_its_acknowledgement_leaves_the_store_offline_too(
+    broker: Callable[..., RunningBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_acknowledged(self: Upward, connection: Connection, tail: str, payload: bytes, *, retain: bool = False) -> None:
+        self.send(connection, tail, payload, retain=retain)
+        await asyncio.Event().wait()
+
+    running = broker()
+    hq, store, sync = _pair(running.port)
+    store.enrol(hq)
+    async with _running(hq):
+        monkeypatch.setattr(Upward, "publish", never_acknowledged)
+        async with _running(sync):
+            await _until_hq(hq, lambda: hq.store_online)
+        await _until_hq(hq, lambda: not hq.store_online)
 
 
 async def test_a_store_without_catalogue_asks_for_one_when_none_comes(broker: Callable[..., RunningBroker]) -> None:
