@@ -26,6 +26,7 @@ EXIT_INTERRUPTED = 130
 
 INPUT_BYTES_MAX = 32 << 20  # a catalogue of 100,000 items is about 10 MB
 ANSWER_TIMEOUT_S = 10.0  # a list of 30,000 labels takes under one second
+DRAWN_TIMEOUT_S = 130.0  # right after an installation the workers still compile; the daemon gives them two minutes
 IMPORT_TIMEOUT_S = 300.0  # 100,000 rows on a slow disk
 
 # typer brings a click of its own, whose base class of errors is reached through the one that it shows.
@@ -291,7 +292,7 @@ def render(
         params: dict[str, object] = {"item_id": words[0], "scale": scale}
         params.update({key: value for key, value in (("template", template), ("panel", panel)) if value is not None})
         safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in words[0])
-        cli_render.save_answer(_call(context, "render", params), output or Path(f"{safe}.png"))
+        cli_render.save_answer(_call(context, "render", params, timeout_s=DRAWN_TIMEOUT_S), output or Path(f"{safe}.png"))
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from edge.cli import DRAWN_TIMEOUT_S
 from edge.lane_client import LaneClient
 from protocols.pos import CommitParams, LookupParams, QuoteLine, QuoteParams, RpcError, Tender
 from tests.edge.test_daemon import CONFIG, PATIENCE_S, start_daemon
@@ -30,7 +31,8 @@ class Shop:
     directory: Path
 
     async def control(self, method: str, **params: object) -> dict[str, Any]:
-        async with await LaneClient.connect(self.directory / "control.sock", timeout_s=PATIENCE_S) as client:
+        patience_s = DRAWN_TIMEOUT_S if method == "render" else PATIENCE_S
+        async with await LaneClient.connect(self.directory / "control.sock", timeout_s=patience_s) as client:
             answer: dict[str, Any] = await client.call(method, params, dict)
             return answer
 
