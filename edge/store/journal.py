@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from edge.evidence import chain_hash
 from edge.store.rows import Db, Stamp, json_text
 from protocols.hq import uuid7
 from protocols.hq_events import Event, EventKind, make_event
 
 GENESIS = "0" * 64
+AUDIT_RUN_MS = 60_000  # entries made in the same minute share a row of the index by time: a row for each costs a sale one page more
+_CONTROLS = dict.fromkeys((*range(32), 127), " ")  # the hash joins an entry's fields by newlines: a name may not hold one
 
 
 def rfc3339(wall_ms: int) -> str:
@@ -50,6 +53,8 @@ def begin_incarnation(db: Db, incarnation: str) -> None:
         set_meta(db, key, value)
     for kind, event_id, time, data in pending:
         _append(db, EventKind(kind), event_id, time, data)
+    entries = db.execute("SELECT coalesce(max(entry_id), 0) FROM ledger").get  # their event numbers belong to the old log
+    set_meta(db, "ledger_base", str(entries))
 
 
 def outbox_state(db: Db) -> OutboxState:
@@ -97,26 +102,48 @@ def acknowledge(db: Db, incarnation: str, seq_through: int, last_hash: str) -> b
     return True
 
 
-def record(db: Db, stamp: Stamp, actor: str, what: str, detail: object) -> None:
-    """Append to the audit chain: who did what, with the hash of the entry before."""
-    previous = db.execute("SELECT hash FROM audit ORDER BY entry_id DESC LIMIT 1").get
-    prev_hash = GENESIS if previous is None else str(previous)
-    text = json_text(detail)
-    digest = hashlib.sha256("\n".join((prev_hash, str(stamp.wall_ms), actor, what, text)).encode()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The last entry of the audit chain; entry 0 and `GENESIS` before the first."""
+
+    entry: int
+    hash: str
+
+
+def audit_head(db: Db) -> AuditHead:
+    row = db.execute("SELECT entry_id, hash FROM audit ORDER BY entry_id DESC LIMIT 1").fetchone()
+    return AuditHead(0, GENESIS) if row is None else AuditHead(int(row[0]), str(row[1]))
+
+
+def append_audit(db: Db, wall_ms: int, actor: str, what: str, detail: str) -> int:
+    """Append to the audit chain in the caller's transaction; `detail` is JSON text. Returns the entry's number: 1, 2, 3, ... no gap."""
+    last = db.execute("SELECT entry_id, hash, wall_ms FROM audit ORDER BY entry_id DESC LIMIT 1").fetchone()
+    before, prev_hash, before_ms = last or (0, GENESIS, None)
+    entry, minute = before + 1, wall_ms // AUDIT_RUN_MS
+    actor, what = actor.translate(_CONTROLS), what.translate(_CONTROLS)
+    digest = chain_hash(prev_hash, wall_ms, actor, what, detail)
     db.execute(
-        "INSERT INTO audit(wall_ms, actor, what, detail, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?)",
-        (stamp.wall_ms, actor, what, text, prev_hash, digest),
+        "INSERT INTO audit(entry_id, wall_ms, actor, what, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
+        (entry, wall_ms, actor, what, detail, digest),
     )
+    if before_ms is None or before_ms // AUDIT_RUN_MS != minute:
+        db.execute("INSERT INTO audit_minute(entry_id, minute) VALUES (?, ?)", (entry, minute))
+    return int(entry)
+
+
+def record(db: Db, stamp: Stamp, actor: str, what: str, detail: object) -> None:
+    """Append to the audit chain: who did what. What is about a label, an item or a sale goes through `edge.store.evidence.note`."""
+    append_audit(db, stamp.wall_ms, actor, what, json_text(detail))
 
 
 def verify_audit(db: Db) -> int:
     """The number of audit entries, every link computed again. Raises ValueError naming the first broken one."""
     prev_hash, count = GENESIS, 0
-    for entry_id, wall_ms, actor, what, detail, prev, digest in db.execute(
-        "SELECT entry_id, wall_ms, actor, what, detail, prev_hash, hash FROM audit ORDER BY entry_id"
+    for entry_id, wall_ms, actor, what, detail, digest in db.execute(
+        "SELECT entry_id, wall_ms, actor, what, detail, hash FROM audit ORDER BY entry_id"
     ):
-        text = "\n".join((prev_hash, str(wall_ms), actor, what, detail))
-        if prev != prev_hash or hashlib.sha256(text.encode()).hexdigest() != digest:
+        count += 1
+        if entry_id != count or chain_hash(prev_hash, wall_ms, actor, what, detail) != digest:
             raise ValueError(f"audit entry {entry_id} is not chained to the one before")
-        prev_hash, count = digest, count + 1
+        prev_hash = digest
     return count
