@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Final, assert_never
 
 from drivers.base import (
@@ -19,7 +20,6 @@ from drivers.base import (
     Emit,
     Failed,
     FailReason,
-    Grade,
     LabelDriver,
     LabelId,
     LabelSeen,
@@ -33,11 +33,16 @@ from drivers.base import (
     Stored,
 )
 from edge import planning, pricing
-from edge.label_work import RadioState, ShelfCounters, ShelfRules, Work, merged, new_attempt
-from edge.model import AttemptId, ItemId, MayState
+from edge.label_confirm import Confirmations
+from edge.label_work import CheckIns, Dwells, RadioState, ShelfCounters, ShelfRules, Work, new_attempt, new_ticket
+from edge.model import PAPER, AttemptId, MayState
 from edge.planning import PictureFacts, Wanted
+from edge.price_mirror import TableAbove, no_tables
 from edge.render_worker import RenderedLabel
 from edge.renderer import Renderer, RenderFailed
+from edge.store import people
+from edge.store.db import Refused
+from edge.store.shelf import ANY_ATTEMPT
 from edge.store.store import Store
 from render.errors import FieldError, RenderError
 
@@ -46,10 +51,17 @@ log = logging.getLogger(__name__)
 TICK_MS: Final = 1_000  # of store time: how late a lapsed quote, an ended dwell or a due price may be noticed
 TICK_REAL_S: Final = 0.25  # of real time at most between two looks, however slow the store's clock runs
 LEASE_RETRY_MS: Final = 1_000  # a picture that waits for a live quote looks again this often
-SEEN_SAVE_MS: Final = 600_000  # an unchanged label's "last seen" is written this often: a disk is not a radio log
+PLANNED_MAX: Final = 50  # labels planned in one go, some 5 ms: lanes are answered by the same thread
 DRAWING_MAX: Final = 16  # labels being drawn or written at once: bounds memory, keeps the workers busy
-MAY_SET_MAX: Final = 32  # open attempts on one label; beyond, it is tried only once a day and a person is asked
+MAY_SET_MAX: Final = 32  # open attempts on one label; beyond, it is tried once a day, when it is heard again, and a person is asked
 SILENT_RETRY_MS: Final = 86_400_000
+SILENT_MS: Final = 3_600_000  # not heard for so long: when it is heard again, there is no reason to wait any longer
+
+
+NEEDS_A_PERSON: Final = (
+    "proven by a grade that does not bind a rise here: a person must look (shelfd label confirm)",
+    "its ticket must be printed and hung, and a person must say so (shelfd label ticket, shelfd label confirm)",
+)
 
 
 class LabelService:
@@ -66,20 +78,21 @@ class LabelService:
     ) -> None:
         self.counters = ShelfCounters()
         self.radios: dict[str, RadioState] = {}
+        self.table_above: TableAbove = no_tables  # the composition root puts the price mirror's here
         self._store = store
         self._view = store.view
         self._clock = clock
         self._renderer = renderer
-        self._rules = rules
+        self.rules = rules
         self._facts = facts
         self._store_open = store_open
+        self._confirmations = Confirmations(store, clock, facts)
         self._work: dict[str, Work] = {}
         self._events: deque[tuple[str, DriverEvent]] = deque()
-        self._check_ins: dict[str, LabelSeen] = {}
-        self._saved_seen_ms: dict[str, int] = {}
+        self._check_ins = CheckIns()
         self._ready: dict[str, None] = {}  # labels to plan, in order, each once
         self._later: dict[str, int] = {}  # labels to plan again at a time
-        self._gone: dict[tuple[str, int], None] = {}
+        self._dwells = Dwells()
         self._wake = asyncio.Event()
         self._drawing = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -96,7 +109,7 @@ class LabelService:
 
         def emit(event: DriverEvent) -> None:
             if isinstance(event, LabelSeen):
-                self._check_ins[event.label_id] = merged(self._check_ins.get(event.label_id), event)
+                self._check_ins.hear(event)
             else:
                 self._events.append((radio, event))
             self._wake.set()
@@ -108,6 +121,10 @@ class LabelService:
     def problem(self, label_id: str) -> str:
         work = self._work.get(label_id)
         return work.problem if work else ""
+
+    def dwell_ms(self) -> int:
+        """How long what leaves shoppers' sight now goes on bounding."""
+        return self.rules.dwell_ms if self._store_open() else 0
 
     def unsettled(self) -> int:
         return sum(1 for work in self._work.values() if work.unsettled_since_ms is not None)
@@ -125,7 +142,8 @@ class LabelService:
         self._drawing = 0
         self._ready.update(dict.fromkeys(self._view.labels))
         self._view.changed_items.update(self._view.waiting)  # among them items without a label: nothing else would look at them
-        self._gone = {(entry.label_id, entry.attempt_id): None for entry in self._view.may_entries() if entry.state is MayState.GONE}
+        self._dwells = Dwells()
+        self._dwells.watch(self._view.may_entries())
         await self._store.put_in_force(list(self._view.rows))
         async with asyncio.TaskGroup() as self._tasks:
             while True:
@@ -134,6 +152,7 @@ class LabelService:
                 await self._tick()
                 self._take_changes()
                 self._plan_ready()
+                await asyncio.sleep(0)
                 await self._wait()
 
     async def _wait(self) -> None:
@@ -153,7 +172,7 @@ class LabelService:
         self._trusted = trusted
         if due:
             await self._store.put_in_force(dict.fromkeys(due))
-            self._view.changed_items.update(self._view.waiting.intersection(due))  # outranked rows are confirmed at their time, too
+            self._view.changed_items.update(due)  # members' prices, struck-through ones and outranked rows have their time, too
         lapsed = [quote.quote_id for quote in self._view.quotes.values() if now_ms - quote.made_ms >= quote.valid_ms]
         if lapsed:
             await self._store.lapse_quotes(lapsed)
@@ -163,44 +182,44 @@ class LabelService:
             self._ready[label_id] = None
 
     async def _end_dwells(self, now_ms: int) -> None:
-        is_open = self._store_open()
-        over: list[tuple[str, int]] = []
-        for label_id, attempt_id in self._gone:
-            entry = self._view.may_of_label(label_id).get(attempt_id)
-            if entry is None or not is_open or now_ms - entry.gone_ms >= entry.dwell_ms:
-                over.append((label_id, attempt_id))
-        if over:
-            await self._store.end_dwell(over)
-            for key in over:
-                del self._gone[key]
+        boot_id, store_open = self._clock.boot_id, self._store_open()
+        gone, left = self._dwells.take_over(self._view.may_of_label, now_ms=now_ms, boot_id=boot_id, store_open=store_open)
+        if gone:
+            await self._store.end_dwell(gone)
+        if left:
+            stamp = self._store.stamp()
+            await self._store.run(lambda db: people.end_release(db, stamp, left))
 
     def _take_changes(self) -> None:
         items, labels = self._view.take_changes()
         for item_id in items:
-            bound = self._view.labels_of_item(item_id)
-            labels |= bound
-            if not bound and item_id in self._view.waiting:
-                self._start(self._confirm(item_id))
+            labels |= self._view.labels_of_item(item_id)
+            if self._confirmations.waits_for_none(item_id):
+                self._start(self._confirmations.confirm(item_id))
         self._ready.update(dict.fromkeys(labels))
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
     def _plan_ready(self) -> None:
-        while self._ready and self._drawing < DRAWING_MAX:
-            label_id = next(iter(self._ready))
+        for label_id in list(islice(self._ready, PLANNED_MAX)):
+            if self._drawing >= DRAWING_MAX:
+                return  # a picture that is done wakes the loop
             del self._ready[label_id]
             self._plan(label_id)
+        if self._ready:
+            self._wake.set()
 
     def _plan(self, label_id: str) -> None:
         label = self._view.labels.get(label_id)
-        if label is None or not label.panel or label.retired:
+        if label is None or not label.panel:
             return
         work = self._work.setdefault(label_id, Work())
         if work.busy:
             return  # planned again when it is done
-        for attempt_id, entry in self._view.may_of_label(label_id).items():
-            if entry.state is MayState.GONE:
-                self._gone[label_id, attempt_id] = None
+        self._dwells.watch(self._view.may_of_label(label_id).values())
+        if label.retired:
+            self._keep_out(label_id)
+            return
         wanted = self._wanted(label_id, work)
         if wanted is None:
             return
@@ -211,17 +230,17 @@ class LabelService:
         now_ms = self._clock.now_ms()
         if work.unsettled_since_ms is None:
             work.unsettled_since_ms = now_ms
-        if planning.waits_for_person(entries, wanted.content_hash):
-            work.problem = "proven by a grade that does not bind a rise here: a person must confirm"
+        if planning.waits_for_person(entries, wanted.content_hash, ticket=label.kind == PAPER):
+            work.problem = NEEDS_A_PERSON[label.kind == PAPER]
             return
         if work.in_flight is not None and work.in_flight_hash == wanted.content_hash:
             return
         if now_ms < work.next_try_ms:
             self._later[label_id] = work.next_try_ms
             return
-        radio = self._radio_for(label.last_radio)
-        if radio is None:
-            self._later[label_id] = now_ms + self._rules.retry_first_ms
+        radio = None if label.kind == PAPER else self._radio_for(label.last_radio)
+        if radio is None and label.kind != PAPER:
+            self._later[label_id] = now_ms + self.rules.retry_first_ms
             return
         if self._leased_above(wanted):
             self._later[label_id] = now_ms + LEASE_RETRY_MS
@@ -234,7 +253,7 @@ class LabelService:
         """What the label should show; "see staff" while its item's data cannot be drawn, None while its template cannot."""
         label = self._view.labels[label_id]
         try:
-            wanted = planning.wanted_picture(self._view, label, self._facts)
+            wanted = self._confirmations.wanted(label_id)
             if wanted.content_hash != work.undrawable:
                 work.undrawable = ""
                 return wanted
@@ -260,28 +279,21 @@ class LabelService:
             self.counters.settled += 1
         self._work[label_id] = Work(undrawable=work.undrawable, problem=work.problem if work.undrawable else "")
         self._later.pop(label_id, None)
-        binding = self._view.bindings.get(label_id)
-        for item_id in binding.items if binding else ():
-            if item_id in self._view.waiting:
-                self._start(self._confirm(item_id))
+        self._confirm_items(label_id)
 
-    async def _confirm(self, item_id: ItemId) -> None:
-        """Tell HQ when every label of the item provably shows what is in force."""
-        in_force = self._view.in_force.get(item_id)
-        labels = self._view.labels_of_item(item_id)
-        if in_force is None or not all(self._shows_wanted(label_id) for label_id in labels):
-            return
-        await self._store.settle(item_id, in_force.row.row_id, len(labels))
+    def _keep_out(self, label_id: str) -> None:
+        """A retired label: nothing is sent to it, and what radios still offer it is taken back."""
+        self._work[label_id] = Work()
+        self._later.pop(label_id, None)
+        offering = self._store.offering_radios(label_id, ANY_ATTEMPT)
+        for radio in self.radios.values():
+            if radio.driver.radio_id in offering:
+                radio.driver.withdraw(LabelId(label_id))
+        self._confirm_items(label_id)
 
-    def _shows_wanted(self, label_id: str) -> bool:
-        label = self._view.labels.get(label_id)
-        if label is None or not label.panel:
-            return False
-        try:
-            wanted = planning.wanted_picture(self._view, label, self._facts)
-        except RenderError:
-            return False
-        return planning.is_settled(self._view.may_of_label(label_id), wanted.content_hash)
+    def _confirm_items(self, label_id: str) -> None:
+        for item_id in self._confirmations.waiting_for(label_id):
+            self._start(self._confirmations.confirm(item_id))
 
     def _radio_for(self, last_radio: str) -> RadioState | None:
         """The radio that heard the label last, else any that is up."""
@@ -289,13 +301,23 @@ class LabelService:
         return next((radio for radio in up if radio.driver.radio_id == last_radio), up[0] if up else None)
 
     def _leased_above(self, wanted: Wanted) -> bool:
-        return pricing.lease_above(((offer.item_id, offer.curve) for offer in wanted.offers), self._view.leased_lines)
+        """Whether a live quote charges more than the picture would promise: to anybody, or to a member what it promises to members."""
+        public, members = planning.offers_by_audience(wanted.offers)
+        if self.table_above(public, member=False) or self.table_above(members, member=True):
+            return True
+        return pricing.lease_above(public, self._view.leased_lines) or pricing.lease_above(members, self._view.member_leased_lines)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def _send(self, label_id: str, work: Work, wanted: Wanted, radio: RadioState) -> None:
+    async def _send(self, label_id: str, work: Work, wanted: Wanted, radio: RadioState | None) -> None:
         try:
-            await self._draw_and_deliver(label_id, work, wanted, radio)
+            if radio is not None:
+                await self._draw_and_deliver(label_id, work, wanted, radio)
+            else:
+                await self._write_ticket(label_id, wanted)
+        except Refused as error:  # retired while it was drawn
+            log.info("label=%s not sent: %s", label_id, error)
+            work.in_flight = None
         finally:
             work.busy = False
             self._drawing -= 1
@@ -311,7 +333,7 @@ class LabelService:
         else:
             attempt_id = await self._store.new_attempt_id()
             rendered = await self._draw(label_id, work, wanted, attempt_id)
-            if rendered is None or self._leased_above(wanted):
+            if rendered is None or self._leased_above(wanted) or self._is_retired(label_id):
                 return
             picture = Picture(rendered.codec, rendered.data)
             work.begin(attempt_id, wanted.content_hash, radio.driver.radio_id or "", picture)
@@ -324,7 +346,7 @@ class LabelService:
 
         Then it is planned again, and offered as it is when nothing speaks against it any more.
         """
-        if radio.driver.radio_id != work.in_flight_radio or self._leased_above(wanted):
+        if radio.driver.radio_id != work.in_flight_radio or self._leased_above(wanted) or self._is_retired(label_id):
             work.in_flight = None
             return
         for lingering in self._store.offering_radios(label_id, delivery.attempt_id):
@@ -333,6 +355,15 @@ class LabelService:
                 other.driver.withdraw(delivery.label_id)
         radio.driver.deliver(delivery)
         self.counters.sent += 1
+
+    def _is_retired(self, label_id: str) -> bool:
+        return bool(self._view.labels[label_id].retired)
+
+    async def _write_ticket(self, label_id: str, wanted: Wanted) -> None:
+        """A ticket for people to print: it may hang from the moment that they can."""
+        attempt_id = await self._store.new_attempt_id()
+        if not self._leased_above(wanted):
+            await self._store.begin_attempt(new_ticket(attempt_id, label_id, wanted))
 
     def _same_again(self, label_id: str, work: Work, wanted: Wanted) -> tuple[AttemptId, Picture] | None:
         """The last attempt, if it is still the wanted picture and never left a radio: offering it again adds nothing to the may-set."""
@@ -361,7 +392,7 @@ class LabelService:
 
     def _fail_later(self, work: Work, *, minimum_ms: int = 0) -> None:
         work.failures += 1
-        pause_ms = planning.backoff_ms(work.failures, self._rules.retry_first_ms, self._rules.retry_max_ms)
+        pause_ms = planning.backoff_ms(work.failures, self.rules.retry_first_ms, self.rules.retry_max_ms)
         work.next_try_ms = self._clock.now_ms() + max(pause_ms, minimum_ms)
 
     # -- what radios report --------------------------------------------------------------------------------------------
@@ -372,25 +403,13 @@ class LabelService:
             await self._take_event(*self._events.popleft())
 
     async def _save_check_ins(self) -> None:
-        seen, self._check_ins = self._check_ins, {}
-        now_ms = self._clock.now_ms()
-        news = [event for event in seen.values() if self._is_news(event, now_ms)]
+        news = self._check_ins.take_news(self._view.labels, self._clock.now_ms())
         for event in news:
-            self._saved_seen_ms[event.label_id] = now_ms
+            label, work = self._view.labels.get(event.label_id), self._work.get(event.label_id)
+            if label is not None and work is not None and self._clock.wall_ms() - label.last_seen_wall_ms >= SILENT_MS:
+                work.next_try_ms = 0  # it was away; `seen` plans it again
         if news:
             await self._store.seen([(self._kind_of(event.radio_id), event) for event in news])
-
-    def _is_news(self, event: LabelSeen, now_ms: int) -> bool:
-        label = self._view.labels.get(event.label_id)
-        if label is None or label.last_radio != event.radio_id:
-            return True
-        if event.profile is not None and (label.panel, label.codecs, label.firmware) != (
-            event.profile.panel,
-            event.profile.codecs,
-            event.profile.firmware,
-        ):
-            return True
-        return now_ms - self._saved_seen_ms.get(event.label_id, -SEEN_SAVE_MS) >= SEEN_SAVE_MS
 
     def _kind_of(self, radio_id: str) -> str:
         return next((radio.kind for radio in self.radios.values() if radio.driver.radio_id == radio_id), "")
@@ -427,6 +446,7 @@ class LabelService:
         radio.up, radio.description, radio.last_error = True, event.description, ""
         log.info("radio=%s up: %s", radio.driver.name, event.description)
         self._ready.update(dict.fromkeys(label_id for label_id, work in self._work.items() if work.unsettled_since_ms is not None))
+        self._ready.update(dict.fromkeys(label_id for label_id, label in self._view.labels.items() if label.retired))
 
     def _radio_down(self, radio: RadioState, event: RadioDown) -> None:
         if radio.up or radio.last_error != event.reason:
@@ -445,10 +465,12 @@ class LabelService:
             await self._store.note_progress(event.attempt_id, "on_air")
 
     async def _proven(self, event: Proven) -> None:
-        accepted = event.grade is not Grade.INFERRED or self._rules.accept_inferred
-        dwell_ms = self._rules.dwell_ms if self._store_open() else 0
-        bound = await self._store.prove(event.label_id, event.attempt_id, str(event.grade), accepted=accepted, dwell_ms=dwell_ms)
+        label = self._view.labels.get(event.label_id)
+        kinds = {self._kind_of(event.radio_id), label.kind if label is not None else ""}  # "" for a radio that was taken away since
+        accepted = all(self.rules.accepts(kind, event.grade) for kind in kinds - {""} or {""})
+        bound = await self._store.prove(event.label_id, event.attempt_id, str(event.grade), accepted=accepted, dwell_ms=self.dwell_ms())
         self.counters.proven += 1
+        self.counters.proven_by[str(event.grade)] = self.counters.proven_by.get(str(event.grade), 0) + 1
         work = self._work.get(event.label_id)
         if work is not None and work.in_flight == event.attempt_id:
             work.in_flight, work.picture, work.failures, work.next_try_ms = None, None, 0, 0

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from edge.model import Curve, InForce, ItemId, MayEntry, MayKind, MayState, PriceKind, PriceRow, QuoteLine
+from edge.model import EVERYBODY, Curve, InForce, ItemId, MayEntry, MayKind, MayState, Offer, PriceKind, PriceRow, QuoteLine
+
+SHELF_LOWER, DWELL, UNPROVEN = "shelf_lower", "dwell", "unproven"
+REASONS = (SHELF_LOWER, DWELL, UNPROVEN)  # why a lane is held; metrics have no others
 
 _SPECIAL = (PriceKind.PROMO, PriceKind.MARKDOWN)
 
@@ -65,31 +68,56 @@ class Bound:
     """One reason why a lane may not charge more than `curve`."""
 
     curve: Curve
-    reason: str  # "shelf_lower" | "dwell" | "unproven"
+    reason: str  # one of REASONS
     label_id: str
     attempt_id: int
+    audience: str = EVERYBODY
+    page: int = 0
+    grade: str | None = None  # how sure it is that the label shows it; None: only that it may
 
 
-def bounds(item_id: ItemId, entries: Iterable[MayEntry], *, now_ms: int, boot_id: str, store_open: bool) -> Iterator[Bound]:
-    """Every offer that some label may be showing for the item, or showed within the dwell.
+def bounds(
+    item_id: ItemId, entries: Iterable[MayEntry], *, now_ms: int, boot_id: str, store_open: bool, member: bool = False
+) -> Iterator[Bound]:
+    """Every offer that some label may be showing for the item, on any page, or showed within the dwell.
 
-    Keyed by what labels may show, never by assignment: a moved, dead or retired label counts until its picture is proven gone.
-    No time-out ends an OPEN or PROVEN entry. A GONE entry bounds while the store is open, for its dwell in `now_ms` of the
-    same boot; another boot counts as if it had just begun.
+    Keyed by what labels may show, never by assignment: a moved or dead label counts until its picture is proven gone. No
+    time-out ends an OPEN or PROVEN entry. What is gone, or hangs on a label that a person retired, bounds while the store is
+    open, for its dwell in `now_ms` of the same boot; another boot counts as if it had just begun. An offer to members bounds
+    what a `member` pays, an offer to everybody bounds both.
     """
     for entry in entries:
-        if entry.state is MayState.GONE:
-            elapsed_ms = now_ms - entry.gone_ms if entry.gone_boot_id == boot_id else 0
-            if not store_open or elapsed_ms >= entry.dwell_ms:
-                continue
-            reason = "dwell"
-        elif entry.kind is MayKind.UNKNOWN:
-            reason = "unproven"
-        else:
-            reason = "shelf_lower"
+        reason = bound_reason(entry, now_ms=now_ms, boot_id=boot_id, store_open=store_open)
+        if reason is None:
+            continue
         for offer in entry.offers:
-            if offer.item_id == item_id:
-                yield Bound(offer.curve, reason, entry.label_id, entry.attempt_id)
+            if offer.item_id == item_id and (member or offer.audience == EVERYBODY):
+                yield Bound(offer.curve, reason, entry.label_id, entry.attempt_id, offer.audience, offer.page, entry.grade)
+
+
+def bound_reason(entry: MayEntry, *, now_ms: int, boot_id: str, store_open: bool) -> str | None:
+    """Why a member of a may-set bounds now, or None where it does not."""
+    if entry.state is MayState.GONE:
+        left_ms = dwell_left_ms(entry.gone_boot_id, entry.gone_ms, entry.dwell_ms, now_ms=now_ms, boot_id=boot_id, store_open=store_open)
+        return DWELL if left_ms > 0 else None
+    if entry.release is not None:
+        away = entry.release
+        left_ms = dwell_left_ms(away.boot_id, away.at_ms, away.dwell_ms, now_ms=now_ms, boot_id=boot_id, store_open=store_open)
+        return DWELL if left_ms > 0 else None
+    return UNPROVEN if entry.kind is MayKind.UNKNOWN else SHELF_LOWER
+
+
+def dwell_left_ms(since_boot_id: str, since_ms: int, dwell_ms: int, *, now_ms: int, boot_id: str, store_open: bool) -> int:
+    """How long what left shoppers' sight still bounds: 0 outside opening hours, in full after a reboot."""
+    if not store_open:
+        return 0
+    return max(0, dwell_ms - (now_ms - since_ms if since_boot_id == boot_id else 0))
+
+
+def outlasts(old: Offer, offers: Iterable[Offer]) -> bool:
+    """Whether an offer promises somebody less than all that took its place: a shopper may have read it, so it must dwell."""
+    heirs = (each for each in offers if each.item_id == old.item_id and each.audience in (EVERYBODY, old.audience))
+    return all(heir.curve.is_above(old.curve) for heir in heirs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drivers.base import LabelProfile, LabelSeen
-from edge.model import LABEL_ITEMS_MAX, AttemptId, Binding, ItemId, LabelState, MayState, Offer, Place
+from edge.model import (
+    LABEL_ITEMS_MAX,
+    MEMBERS,
+    PAPER,
+    AttemptId,
+    Binding,
+    ItemId,
+    LabelState,
+    MayState,
+    Offer,
+    Place,
+)
+from edge.planning import PAPER_PANEL
+from edge.pricing import outlasts
+from edge.store import evidence
 from edge.store import rows as codec
 from edge.store.catalogue import lowest_targets
 from edge.store.db import Refused
@@ -18,7 +32,10 @@ from render.errors import RenderError
 from render.fields import TemplateSource
 from render.templates import load as load_template
 
+ANY_ATTEMPT = 2**62  # above every attempt's number
+
 _MAY = "state IN ('open', 'proven')"
+_GRADES = ("inferred", "shown", "person")  # from the weakest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,7 @@ class NewAttempt:
     payload_md5: str
     fields: str
     offers: tuple[Offer, ...]
-    radio_id: str
+    radio_id: str  # "": nobody but a person carries it to the shelf
     lifetime_ms: int
 
 
@@ -42,15 +59,16 @@ def ensure_label(db: Db, stamp: Stamp, label_id: str, kind: str, delta: Delta) -
     if row is None:
         db.execute(
             "INSERT INTO label(label_id, kind, panel, codecs, slot_bytes, firmware, last_radio, last_seen_wall_ms) "
-            "VALUES (?, ?, '', '[]', 0, 0, '', 0)",
-            (label_id, kind),
+            "VALUES (?, ?, ?, '[]', 0, 0, '', 0)",
+            (label_id, kind, PAPER_PANEL if kind == PAPER else ""),
         )
-        record(db, stamp, "store", "label.new", {"label": label_id})
+        evidence.note(db, stamp, "label.new", (evidence.label_subject(label_id),), {"label": label_id})
         add_unknown(db, stamp, label_id, "never seen before", delta)
-    return _label_changed(db, label_id, delta)
+    return label_changed(db, label_id, delta)
 
 
-def _label_changed(db: Db, label_id: str, delta: Delta) -> LabelState:
+def label_changed(db: Db, label_id: str, delta: Delta) -> LabelState:
+    """Read a label's row again, for the view."""
     row = db.execute(f"SELECT {codec.LABEL_COLUMNS} FROM label WHERE label_id = ?", (label_id,)).fetchone()  # noqa: S608
     bound = (ItemId(each) for (each,) in db.execute("SELECT item_id FROM ever_bound WHERE label_id = ?", (label_id,)).fetchall())
     label = codec.label_of(row, bound)
@@ -79,7 +97,7 @@ def seen(db: Db, stamp: Stamp, check_ins: Iterable[tuple[str, LabelSeen]]) -> tu
                 event.label_id,
             ),
         )
-        _label_changed(db, event.label_id, delta)
+        label_changed(db, event.label_id, delta)
     return None, delta
 
 
@@ -92,23 +110,31 @@ def add_unknown(db: Db, stamp: Stamp, label_id: str, why: str, delta: Delta) -> 
     last = newest.fetchone()
     if last is not None and last[1:] == ("unknown", "open"):
         return int(last[0])
-    since = db.execute("SELECT unknown_since_log_id FROM label WHERE label_id = ?", (label_id,)).get
     db.execute(
-        "INSERT INTO attempt(label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms) "
-        "VALUES (?, 'unknown', 'open', '', '', '', '', ?)",
-        (label_id, stamp.wall_ms),
+        "INSERT INTO attempt(label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms, since_boot_id, "
+        "since_ms) VALUES (?, 'unknown', 'open', '', '', '', '', ?, ?, ?)",
+        (label_id, stamp.wall_ms, stamp.boot_id, stamp.now_ms),
     )
     attempt_id = db.last_insert_rowid()
     for (item_id,) in db.execute("SELECT item_id FROM ever_bound WHERE label_id = ?", (label_id,)).fetchall():
-        _bound_unknown(db, attempt_id, item_id, since if isinstance(since, int) else 0)
-    record(db, stamp, "store", "label.unknown", {"label": label_id, "attempt": attempt_id, "why": why})
+        _bound_unknown(db, stamp, label_id, attempt_id, item_id)
+    unknown = {"label": label_id, "attempt": attempt_id, "why": why}
+    evidence.note(db, stamp, evidence.UNKNOWN, (evidence.label_subject(label_id),), unknown)
     delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
     return attempt_id
 
 
-def _bound_unknown(db: Db, attempt_id: int, item_id: str, since_log_id: int) -> None:
-    for curve, row_id in lowest_targets(db, item_id, since_log_id):
+def _bound_unknown(db: Db, stamp: Stamp, label_id: str, attempt_id: int, item_id: str) -> None:
+    """What the label may have come to show of the item since it was proven: everybody's targets, and members' prices that ran since."""
+    since = db.execute("SELECT unknown_since_log_id FROM label WHERE label_id = ?", (label_id,)).get
+    for curve, row_id in lowest_targets(db, item_id, since if isinstance(since, int) else 0):
         db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, ?)", (attempt_id, item_id, codec.curve_text(curve), row_id))
+    db.execute(
+        "INSERT INTO attempt_offer SELECT ?1, 0, ?5, item_id, curve, max(row_id) FROM price_row WHERE item_id = ?2 AND kind = 'member' "
+        "AND NOT cancelled AND effective_from_ms <= ?3 AND (effective_to_ms IS NULL OR effective_to_ms > "
+        "(SELECT coalesce(max(proven_wall_ms), 0) FROM attempt WHERE label_id = ?4)) GROUP BY curve",
+        (attempt_id, item_id, stamp.wall_ms, label_id, MEMBERS),
+    )
 
 
 def unknown_everywhere(db: Db, stamp: Stamp, why: str, delta: Delta) -> None:
@@ -140,6 +166,10 @@ def bind(
     current = codec.binding_of(row) if row else Binding(label_id, (), template, Place(), 0)
     if expected_rev is not None and expected_rev != current.binding_rev:
         raise Refused(f"label {label_id} is at binding {current.binding_rev}, not {expected_rev}")
+    if label.retired and items:
+        raise Refused(f"label {label_id} is retired as {label.retired}: shelfd label restore {label_id} takes it into use again")
+    if kind == PAPER and label.kind != PAPER:
+        raise Refused(f"label {label_id} has a radio: it is no paper label")
     if len(items) > LABEL_ITEMS_MAX:
         raise Refused(f"{len(items)} items, a label shows at most {LABEL_ITEMS_MAX}")
     if len(set(items)) != len(items):
@@ -156,19 +186,18 @@ def bind(
         "INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (label_id, codec.json_text(items), template, place.aisle, place.bay, place.shelf, place.slot, binding.binding_rev),
     )
-    since = db.execute("SELECT unknown_since_log_id FROM label WHERE label_id = ?", (label_id,)).get
     for item_id in items:
         if item_id in label.ever_bound:
             continue
         db.execute("INSERT OR IGNORE INTO ever_bound VALUES (?, ?)", (label_id, item_id))
         unknown = db.execute("SELECT attempt_id FROM attempt WHERE label_id = ? AND kind = 'unknown' AND state = 'open'", (label_id,))
         for (attempt_id,) in unknown.fetchall():
-            _bound_unknown(db, attempt_id, item_id, since if isinstance(since, int) else 0)
+            _bound_unknown(db, stamp, label_id, attempt_id, item_id)
             delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
-    _label_changed(db, label_id, delta)
+    label_changed(db, label_id, delta)
     delta.bindings[label_id] = binding
     bound = {"event": "label.bound", "label": label_id, "items": items, "template": template, "binding_rev": binding.binding_rev}
-    record(db, stamp, actor, "label.bound", bound)
+    evidence.note(db, stamp, "label.bound", (evidence.label_subject(label_id), *map(evidence.item_subject, items)), bound, actor=actor)
     emit(db, stamp, EventKind.LABEL, bound | {"by": actor}, salt=f"bind {label_id} {binding.binding_rev}")
     delta.outbox_grew = True
     return binding, delta
@@ -185,28 +214,44 @@ def take_attempt_id(db: Db) -> AttemptId:
 
 
 def begin_attempt(db: Db, stamp: Stamp, new: NewAttempt) -> tuple[None, Delta]:
-    """Write an attempt into the may-set, with the radio that is about to offer it. Only after this commits may bytes leave."""
+    """Write an attempt into the may-set, with the radio that is about to offer it. Only after this commits may bytes leave.
+
+    Raises Refused for a retired label: nothing is ever sent to it.
+    """
+    if db.execute("SELECT 1 FROM label WHERE label_id = ? AND retired <> ''", (new.label_id,)).get is not None:
+        raise Refused(f"label {new.label_id} is retired")
     db.execute(
-        "INSERT INTO attempt(attempt_id, label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms) "
-        "VALUES (?, ?, 'picture', 'open', ?, ?, ?, ?, ?)",
-        (new.attempt_id, new.label_id, new.content_hash, new.picture_hash, new.payload_md5, new.fields, stamp.wall_ms),
+        "INSERT INTO attempt(attempt_id, label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms, "
+        "since_boot_id, since_ms) VALUES (?, ?, 'picture', 'open', ?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.attempt_id,
+            new.label_id,
+            new.content_hash,
+            new.picture_hash,
+            new.payload_md5,
+            new.fields,
+            stamp.wall_ms,
+            stamp.boot_id,
+            stamp.now_ms,
+        ),
     )
     for offer in new.offers:
         db.execute(
             "INSERT INTO attempt_offer VALUES (?, ?, ?, ?, ?, ?)",
             (new.attempt_id, offer.page, offer.audience, offer.item_id, codec.curve_text(offer.curve), offer.row_id),
         )
-    record(
-        db,
-        stamp,
-        "store",
-        "attempt.sent",
-        {"label": new.label_id, "attempt": new.attempt_id, "picture": new.picture_hash, "radio": new.radio_id},
-    )
-    offer_by_radio(db, stamp, new.attempt_id, new.label_id, new.radio_id, new.lifetime_ms)
+    evidence.attempt_sent(db, stamp, new.attempt_id, new.label_id, new.radio_id)
+    if new.radio_id:
+        offer_by_radio(db, stamp, new.attempt_id, new.label_id, new.radio_id, new.lifetime_ms)
     delta = Delta()
     delta.may[new.label_id, new.attempt_id] = codec.read_may(db, new.attempt_id)
     return None, delta
+
+
+def attempt_fields(db: Db, attempt_id: int) -> str:
+    """The JSON that drew an attempt; "" for one that no picture of ours stands for."""
+    found = db.execute("SELECT fields FROM attempt WHERE attempt_id = ?", (attempt_id,)).get
+    return "" if found is None else str(found)
 
 
 def offer_by_radio(db: Db, stamp: Stamp, attempt_id: int, label_id: str, radio_id: str, lifetime_ms: int) -> None:
@@ -218,11 +263,12 @@ def offer_by_radio(db: Db, stamp: Stamp, attempt_id: int, label_id: str, radio_i
     )
 
 
-def clear_offers(db: Db, label_id: str, radio_id: str, below_attempt_id: int | None) -> tuple[None, Delta]:
+def clear_offers(db: Db, stamp: Stamp, label_id: str, radio_id: str, below_attempt_id: int | None) -> tuple[None, Delta]:
     """A radio acknowledged that it forgot its offers for the label: all of them, or those older than an attempt."""
     db.execute(
-        "UPDATE radio_offer SET cleared = 1 WHERE label_id = ? AND radio_id = ? AND cleared = 0 AND attempt_id < ?",
-        (label_id, radio_id, below_attempt_id if below_attempt_id is not None else 2**62),
+        "UPDATE radio_offer SET cleared = 1, boot_id = ?, offered_ms = ? "
+        "WHERE label_id = ? AND radio_id = ? AND cleared = 0 AND attempt_id < ?",
+        (stamp.boot_id, stamp.now_ms, label_id, radio_id, below_attempt_id if below_attempt_id is not None else ANY_ATTEMPT),
     )
     return None, Delta()
 
@@ -233,7 +279,7 @@ def accept_offer(db: Db, stamp: Stamp, label_id: str, radio_id: str, attempt_id:
         "UPDATE radio_offer SET boot_id = ?, offered_ms = ?, cleared = 0 WHERE attempt_id = ? AND radio_id = ?",
         (stamp.boot_id, stamp.now_ms, attempt_id, radio_id),
     )
-    return clear_offers(db, label_id, radio_id, attempt_id)
+    return clear_offers(db, stamp, label_id, radio_id, attempt_id)
 
 
 def offering_radios(db: Db, label_id: str, below_attempt_id: int) -> list[str]:
@@ -250,6 +296,16 @@ def lingering_radios(db: Db, stamp: Stamp, label_id: str, below_attempt_id: int)
         "SELECT DISTINCT radio_id FROM radio_offer WHERE label_id = ? AND cleared = 0 AND attempt_id < ? "
         "AND NOT (boot_id = ? AND ? - offered_ms > lifetime_ms)",
         (label_id, below_attempt_id, stamp.boot_id, stamp.now_ms),
+    )
+    return [str(radio_id) for (radio_id,) in found]
+
+
+def recent_radios(db: Db, stamp: Stamp, label_id: str, below_attempt_id: int, margin_ms: int) -> list[str]:
+    """Radios that may have handed the label a member of its may-set older than `below_attempt_id` within the last `margin_ms`."""
+    found = db.execute(
+        "SELECT DISTINCT radio_id FROM radio_offer AS r JOIN attempt AS a USING (attempt_id) WHERE r.label_id = ? AND attempt_id < ? "
+        "AND a.state IN ('open', 'proven') AND NOT (boot_id = ? AND ? - offered_ms >= ? + CASE cleared WHEN 0 THEN lifetime_ms ELSE 0 END)",
+        (label_id, below_attempt_id, stamp.boot_id, stamp.now_ms, margin_ms),
     )
     return [str(radio_id) for (radio_id,) in found]
 
@@ -272,47 +328,60 @@ def note_failure(db: Db, stamp: Stamp, attempt_id: int, reason: str, detail: str
     return None, Delta()
 
 
-def prove(db: Db, stamp: Stamp, label_id: str, attempt_id: int, grade: str, *, accepted: bool, dwell_ms: int) -> tuple[bool, Delta]:
+def prove(
+    db: Db, stamp: Stamp, label_id: str, attempt_id: int, grade: str, *, accepted: bool, dwell_ms: int, looked: bool = False
+) -> tuple[bool, Delta]:
     """An attempt is on the panel. Older members of the may-set go, unless a radio may have brought one of them after it.
 
     An older offer must have been cleared or outlived when this attempt was stored, not only by now: between the two the label may
     have fetched the older one from another radio. False: nothing was removed; send again. `accepted` False (a grade that the owner
-    does not let bind a rise): the proof is recorded, the older members stay for a person. Newer attempts always stay.
+    does not let bind a rise): the proof is recorded, the older members stay for a person. Newer attempts always stay, and so does
+    everything of a retired label: nobody can say what it will show when it comes back. `looked`: a person sees the panel now, so it
+    does not matter when the bytes were stored, and a display that became unknown since is known again.
     """
     delta = Delta()
-    row = db.execute(f"SELECT stored_last FROM attempt WHERE attempt_id = ? AND label_id = ? AND {_MAY}", (attempt_id, label_id))  # noqa: S608
+    row = db.execute(
+        f"SELECT stored_last, grade, retired FROM attempt JOIN label USING (label_id) WHERE attempt_id = ? AND label_id = ? AND {_MAY}",  # noqa: S608
+        (attempt_id, label_id),
+    )
     found = row.fetchone()
     if found is None:
         return False, delta
-    if found[0] == 0 or lingering_radios(db, stamp, label_id, attempt_id):
+    stored_last, known_grade, retired = found
+    if retired:
+        record(db, stamp, "store", "attempt.shown_while_retired", {"label": label_id, "attempt": attempt_id, "grade": grade})
+        return False, delta
+    if (stored_last == 0 and not looked) or lingering_radios(db, stamp, label_id, attempt_id):
         record(db, stamp, "store", "attempt.shown_but_older_offers_linger", {"label": label_id, "attempt": attempt_id})
         return False, delta
     db.execute(
         "UPDATE attempt SET state = 'proven', grade = ?, proven_wall_ms = ?, outcome = 'proven' WHERE attempt_id = ?",
-        (grade, stamp.wall_ms, attempt_id),
+        (max(grade, known_grade or grade, key=_GRADES.index), stamp.wall_ms, attempt_id),
     )
     db.execute("UPDATE label SET unknown_since_log_id = (SELECT coalesce(max(log_id), 0) FROM target_log) WHERE label_id = ?", (label_id,))
     db.execute(
         "INSERT OR IGNORE INTO first_proven SELECT ?, row_id, attempt_id, ?, ? FROM attempt_offer WHERE attempt_id = ? AND row_id NOT NULL",
         (label_id, grade, stamp.wall_ms, attempt_id),
     )
-    record(db, stamp, "store", "attempt.proven", {"label": label_id, "attempt": attempt_id, "grade": grade, "bound": accepted})
     if accepted:
-        older = db.execute(f"SELECT attempt_id FROM attempt WHERE label_id = ? AND attempt_id < ? AND {_MAY}", (label_id, attempt_id))  # noqa: S608
+        older = db.execute(
+            f"SELECT attempt_id FROM attempt WHERE label_id = ?1 AND {_MAY} AND (attempt_id < ?2 OR (?3 AND kind = 'unknown'))",  # noqa: S608
+            (label_id, attempt_id, looked),
+        )
         for (old_id,) in older.fetchall():
-            _retire_attempt(db, stamp, label_id, old_id, attempt_id, dwell_ms)
+            supersede(db, stamp, old_id, attempt_id, dwell_ms)
             delta.may[label_id, old_id] = codec.read_may(db, old_id)
+    evidence.attempt_proven(db, stamp, attempt_id, label_id, grade, accepted=accepted, went=delta.may)
     delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
     return True, delta
 
 
-def _retire_attempt(db: Db, stamp: Stamp, label_id: str, old_id: int, new_id: int, dwell_ms: int) -> None:
+def supersede(db: Db, stamp: Stamp, old_id: int, new_id: int, dwell_ms: int) -> None:
     """Off the panel now. It bounds for the dwell where it promised less than the picture that replaced it."""
     old, new = codec.read_may(db, old_id), codec.read_may(db, new_id)
     assert old is not None
     assert new is not None
-    now_offered = {offer.item_id: offer.curve for offer in new.offers}
-    promised_less = any(offer.item_id not in now_offered or now_offered[offer.item_id].is_above(offer.curve) for offer in old.offers)
+    promised_less = any(outlasts(offer, new.offers) for offer in old.offers)
     state, kept_ms = (MayState.GONE, dwell_ms) if promised_less and dwell_ms > 0 else ("past", 0)
     db.execute(
         "UPDATE attempt SET state = ?, gone_boot_id = ?, gone_ms = ?, dwell_ms = ? WHERE attempt_id = ?",
@@ -325,7 +394,8 @@ def end_dwell(db: Db, stamp: Stamp, keys: Iterable[tuple[str, int]]) -> tuple[No
     delta = Delta()
     for label_id, attempt_id in keys:
         db.execute("UPDATE attempt SET state = 'past' WHERE attempt_id = ? AND state = 'gone'", (attempt_id,))
-        record(db, stamp, "store", "attempt.dwell_over", {"label": label_id, "attempt": attempt_id})
+        over = {"label": label_id, "attempt": attempt_id}
+        evidence.note(db, stamp, evidence.DWELL_OVER, (evidence.label_subject(label_id),), over)
         delta.may[label_id, attempt_id] = None
     return None, delta
 
@@ -335,5 +405,16 @@ def after_reboot(db: Db, stamp: Stamp) -> None:
     db.execute(
         "UPDATE attempt SET gone_boot_id = ?1, gone_ms = ?2 WHERE state = 'gone' AND gone_boot_id <> ?1", (stamp.boot_id, stamp.now_ms)
     )
-    db.execute("UPDATE radio_offer SET boot_id = ?1, offered_ms = ?2 WHERE cleared = 0 AND boot_id <> ?1", (stamp.boot_id, stamp.now_ms))
+    db.execute(
+        "UPDATE attempt SET since_boot_id = ?1, since_ms = ?2 WHERE state = 'open' AND since_boot_id <> ?1", (stamp.boot_id, stamp.now_ms)
+    )
+    db.execute(
+        "UPDATE radio_offer SET boot_id = ?1, offered_ms = ?2 WHERE boot_id <> ?1 AND (cleared = 0 OR attempt_id IN "
+        "(SELECT attempt_id FROM attempt WHERE state IN ('open', 'proven')))",
+        (stamp.boot_id, stamp.now_ms),
+    )
+    db.execute(
+        "UPDATE retirement SET boot_id = ?1, now_ms = ?2 WHERE undone_wall_ms IS NULL AND boot_id <> ?1", (stamp.boot_id, stamp.now_ms)
+    )
+    db.execute("UPDATE guard_hold SET boot_id = ?1, since_ms = ?2 WHERE boot_id <> ?1", (stamp.boot_id, stamp.now_ms))
     db.execute("UPDATE quote SET boot_id = ?1, made_ms = ?2 WHERE state = 'live' AND boot_id <> ?1", (stamp.boot_id, stamp.now_ms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from edge import desk, labels, pricing
 from edge.model import (
+    EVERYBODY,
+    MEMBERS,
     AttemptId,
     Curve,
     InForce,
@@ -22,12 +25,14 @@ from edge.model import (
     PriceKind,
     PriceRow,
     QuoteLine,
+    Release,
 )
-from edge.pricing import Bound, advance, anomaly, bounds, charge, lease_above, share_bundle, target
+from edge.pricing import Bound, advance, anomaly, bounds, charge, lease_above, outlasts, share_bundle, target
 from tests.edge.shop import BREAD, MILK
 
 MINUTE = 60_000
 T0 = 1_000_000_000
+AUDIENCES = st.sampled_from([EVERYBODY, MEMBERS])
 
 
 def row(kind: str, amount: int, *, id_: str = "", rev: int = 1, start: int = 0, end: int | None = None, **more: Any) -> PriceRow:
@@ -168,10 +173,89 @@ def test_another_boot_counts_as_if_the_dwell_had_just_begun() -> None:
     assert reasons(gone, at=10**9) == ["dwell"]
 
 
+def test_what_hangs_on_a_retired_label_bounds_for_its_dwell_and_no_longer() -> None:
+    away = Release("b", 0, 120 * MINUTE)
+    for found in (entry(90, release=away), entry(90, MayState.PROVEN, release=away), entry(90, kind=MayKind.UNKNOWN, release=away)):
+        assert reasons(found, at=119) == ["dwell"]
+        assert reasons(found, at=120) == []
+        assert reasons(found, at=1, store_open=False) == []
+        assert reasons(found, at=10**9, boot="another") == ["dwell"]
+    assert reasons(entry(90, release=Release("b", 0, 0))) == []
+
+
+def test_a_picture_that_went_before_its_label_was_retired_keeps_its_own_dwell() -> None:
+    gone = entry(90, MayState.GONE, gone_boot_id="b", gone_ms=0, dwell_ms=120 * MINUTE, release=Release("b", 60 * MINUTE, 0))
+    assert (reasons(gone, at=119), reasons(gone, at=120)) == (["dwell"], [])
+
+
+def test_every_page_bounds_whichever_is_on_the_panel() -> None:
+    offers = (Offer(MILK, Curve.plain(120), page=0), Offer(MILK, Curve.plain(90), page=1), Offer(BREAD, Curve.plain(10), page=2))
+    paged = replace(entry(0), offers=offers)
+    found = list(bounds(MILK, [paged], now_ms=0, boot_id="b", store_open=True))
+    assert [(bound.page, bound.curve.points[0][1]) for bound in found] == [(0, 120), (1, 90)]
+    assert charge(1, [Curve.plain(150)], found).total_minor == 90
+
+
+def test_an_offer_to_members_bounds_members_alone_and_one_to_everybody_both() -> None:
+    both = replace(entry(0), offers=(Offer(MILK, Curve.plain(100)), Offer(MILK, Curve.plain(80), audience=MEMBERS)))
+
+    def asks(*, member: bool) -> int:
+        found = bounds(MILK, [both], now_ms=0, boot_id="b", store_open=True, member=member)
+        return charge(1, [Curve.plain(150)], found).total_minor
+
+    assert (asks(member=False), asks(member=True)) == (100, 80)
+
+
 @st.composite
 def some_curves(draw: st.DrawFn) -> Curve:
     sizes = sorted(draw(st.sets(st.integers(1, 6), min_size=1, max_size=3)))
     return Curve(tuple((size, draw(st.integers(0, 900))) for size in sizes))
+
+
+@st.composite
+def some_entries(draw: st.DrawFn) -> MayEntry:
+    """A picture, or an unknown display, on several pages and for both audiences."""
+    offers = draw(st.lists(st.builds(Offer, st.sampled_from([MILK, BREAD]), some_curves(), st.integers(0, 2), AUDIENCES), max_size=4))
+    kind, state = draw(st.sampled_from(MayKind)), draw(st.sampled_from(MayState))
+    return MayEntry(AttemptId(1), "L", kind, state, "h", tuple(offers), dwell_ms=1)
+
+
+@given(st.lists(some_entries(), max_size=4), some_curves(), st.booleans(), st.integers(1, 24))
+def test_neither_audience_pays_more_than_any_offer_that_it_may_read(
+    entries: list[MayEntry], target: Curve, member: bool, quantity: int
+) -> None:
+    found = bounds(MILK, entries, now_ms=0, boot_id="b", store_open=True, member=member)
+    total = charge(quantity, [target], found).total_minor
+    read = [offer for entry in entries for offer in entry.offers if offer.item_id == MILK and (member or offer.audience == EVERYBODY)]
+    assert total == min(curve.cost_minor(quantity) for curve in (target, *(offer.curve for offer in read)))
+
+
+@given(st.lists(some_entries(), max_size=4), some_curves(), st.integers(1, 24))
+def test_a_member_never_pays_more_than_everybody(entries: list[MayEntry], target: Curve, quantity: int) -> None:
+    def total(*, member: bool) -> int:
+        return charge(quantity, [target], bounds(MILK, entries, now_ms=0, boot_id="b", store_open=True, member=member)).total_minor
+
+    assert total(member=True) <= total(member=False)
+
+
+@given(some_curves(), some_curves())
+def test_a_curve_that_is_not_above_costs_no_more_for_any_quantity_up_to_24(one: Curve, other: Curve) -> None:
+    dearer = any(one.cost_minor(quantity) > other.cost_minor(quantity) for quantity in range(1, 25))
+    assert one.is_above(other) or not dearer
+
+
+def offer(amount: int, audience: str = EVERYBODY, item: ItemId = MILK, page: int = 0) -> Offer:
+    return Offer(item, Curve.plain(amount), page, audience)
+
+
+def test_an_offer_dwells_unless_the_new_picture_promises_its_readers_as_little() -> None:
+    assert outlasts(offer(90), [offer(100)])
+    assert outlasts(offer(90), [])
+    assert outlasts(offer(90), [offer(90, item=BREAD)])
+    assert outlasts(offer(90), [offer(100), offer(80, MEMBERS)]), "what members get is nothing to everybody else"
+    assert not outlasts(offer(90), [offer(100), offer(90, page=1)])
+    assert not outlasts(offer(90, MEMBERS), [offer(90)])
+    assert outlasts(offer(90, MEMBERS), [offer(100), offer(95, MEMBERS)])
 
 
 @given(st.lists(some_curves(), min_size=1, max_size=3), st.lists(some_curves(), max_size=4), st.integers(1, 24))

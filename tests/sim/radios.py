@@ -17,7 +17,6 @@ from drivers.base import (
     LabelId,
     OfferAccepted,
     OfferCleared,
-    Picture,
     RadioId,
 )
 from edge.model import Curve, ItemId
@@ -31,10 +30,15 @@ class SpelledPictures:
     """A renderer whose bytes say what the picture promises and which attempt it is."""
 
     async def draw(self, fields: LabelFields, attempt_number: int, codecs: tuple[str, ...]) -> RenderedLabel:
-        item = fields.item
-        promise = None if item is None or item.price_minor is None else [item.name.lower(), item.price_quantity, item.price_minor]
-        data = json.dumps([attempt_number, promise]).encode()
-        return RenderedLabel("raw2", data, str(attempt_number), "md5")
+        return RenderedLabel("raw2", spelled(fields, attempt_number), str(attempt_number), "md5")
+
+
+def spelled(fields: LabelFields, attempt_number: int) -> bytes:
+    """What a picture of these fields promises, and which attempt it is."""
+    item, promise = fields.item, None
+    if item is not None and item.price_minor is not None:
+        promise = [item.name.lower(), item.price_quantity, item.price_minor, item.multi_buy, item.member_price_minor]
+    return json.dumps([attempt_number, promise]).encode()
 
 
 @dataclass(slots=True)
@@ -44,14 +48,20 @@ class Shown:
     attempt_id: int
     item_id: ItemId | None = None
     curve: Curve | None = None
+    members: Curve | None = None
 
     @classmethod
-    def read(cls, picture: Picture) -> Shown:
-        attempt_number, promise = json.loads(picture.data)
+    def read(cls, data: bytes) -> Shown:
+        attempt_number, promise = json.loads(data)
         if promise is None:
             return cls(attempt_number)
-        name, quantity, amount_minor = promise
-        return cls(attempt_number, ItemId(name), Curve.plain(amount_minor, quantity))
+        name, quantity, amount_minor, bundle, member_minor = promise
+        curve = Curve(((quantity, amount_minor), *([tuple(bundle)] if bundle else [])))
+        return cls(attempt_number, ItemId(name), curve, None if member_minor is None else Curve.plain(member_minor, quantity))
+
+    def promises(self, *, member: bool) -> list[Curve]:
+        """What a customer, or a member, may read there."""
+        return [curve for curve in (self.curve, self.members if member else None) if curve is not None]
 
 
 @dataclass(slots=True)

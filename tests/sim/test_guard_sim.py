@@ -15,12 +15,12 @@ import pytest
 
 from edge import labels, planning, pricing
 from edge.model import MayState
-from edge.store import shelf
+from edge.store import people, shelf
 from edge.store.db import Transaction
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
 from edge.store.store import Store
-from edge.view import Delta
+from edge.view import Delta, View
 from tests.edge import stepped
 from tests.edge.stepped import MemoryStore, template_database
 from tests.sim.shelf_world import history
@@ -28,6 +28,7 @@ from tests.sim.shelf_world import history
 HISTORIES = int(os.environ.get("SHELFD_SIM_HISTORIES", "200"))
 SEED = int(os.environ.get("SHELFD_SIM_SEED", "0"))
 MUTANT_HISTORIES = 150  # a mutant is mostly caught within ten
+LOOK_MARGIN_MS = 8_000
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,10 @@ def template() -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Crashes and failures are what a history is made of."""
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Crashes and failures are what a history is made of. Its panels refresh at once or at the next look: a short margin is enough."""
     logging.disable(logging.CRITICAL)
+    monkeypatch.setattr(people, "LOOK_MARGIN_MS", LOOK_MARGIN_MS)
     yield
     logging.disable(logging.NOTSET)
 
@@ -155,6 +157,39 @@ def same_content_taken_for_settled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(planning, "is_settled", settled)
 
 
+def retired_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Whatever a retired label shows is struck from the books, so that nothing is there to be put back."""
+    retire = people.retire
+
+    def forgetting(db: Db, stamp: Stamp, label_id: str, *args: Any, **more: Any) -> tuple[int, Delta]:
+        count, delta = retire(db, stamp, label_id, *args, **more)
+        db.execute("UPDATE attempt SET state = 'past' WHERE label_id = ? AND state IN ('open', 'proven')", (label_id,))
+        delta.may = dict.fromkeys(delta.may)
+        return count, delta
+
+    patch.setattr(people, "retire", forgetting)
+
+
+def no_dwell_for_what_a_retired_label_showed(patch: pytest.MonkeyPatch) -> None:
+    retire = people.retire
+    patch.setattr(people, "retire", lambda *args, **more: retire(*args, **(more | {"dwell_ms": 0})))
+
+
+def a_look_takes_the_newest_for_what_is_seen(patch: pytest.MonkeyPatch) -> None:
+    """Whatever the price, what was sent last is what hangs there."""
+    patch.setattr(people, "recognise", lambda members, claims: members[-1].attempt_id if members else None)
+    patch.setattr(people, "_refuse_what_may_come", lambda *args: None)
+
+
+def members_offers_forgotten(patch: pytest.MonkeyPatch) -> None:
+    bounds = pricing.bounds
+    patch.setattr(pricing, "bounds", lambda *args, **more: bounds(*args, **(more | {"member": False})))
+
+
+def members_cut_sent_under_a_members_quote(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(View, "member_leased_lines", lambda self, item_id: iter(()))
+
+
 def unchanged(patch: pytest.MonkeyPatch) -> None:
     return
 
@@ -179,6 +214,11 @@ MUTANTS = [
     Mutant(cut_sent_under_a_live_lease),
     Mutant(leases_lost_in_a_crash),
     Mutant(same_content_taken_for_settled),
+    Mutant(retired_is_forgotten),
+    Mutant(no_dwell_for_what_a_retired_label_showed),
+    Mutant(a_look_takes_the_newest_for_what_is_seen),
+    Mutant(members_offers_forgotten),
+    Mutant(members_cut_sent_under_a_members_quote),
     Mutant(unchanged, {"believes_stored": True}),
     Mutant(unchanged, {"no_dwell": True}),
 ]
