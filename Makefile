@@ -31,7 +31,7 @@ demo: .venv/demo/.ready ## A whole store without hardware; ARGS="--seconds 60 --
 	@.venv/demo/bin/python -m edge demo $(ARGS)
 
 .PHONY: test
-test: .venv/dev/.ready mosquitto ## The tests; ARGS="-k word"
+test: .venv/dev/.ready mosquitto socat ## The tests; ARGS="-k word"
 	@.venv/dev/bin/python -m pytest $(ARGS)
 
 .PHONY: lint
@@ -103,3 +103,8 @@ $(UV): requirements/tools.txt
 .PHONY: mosquitto
 mosquitto:
 	@systemd/debian-package.sh mosquitto mosquitto
+
+# One of the lane clients in docs/clients is a shell script around it.
+.PHONY: socat
+socat:
+	@systemd/debian-package.sh socat socat

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import NewType, Protocol, runtime_checkable
 
 LabelId = NewType("LabelId", str)  # OEPL: the MAC as people print it, 16 upper-case hex digits
 RadioId = NewType("RadioId", str)  # OEPL: the module's own MAC, printed the same way
@@ -209,6 +209,14 @@ class LabelDriver(Protocol):
 
     async def run(self) -> None:
         """Open the link, keep it alive with back-off, until cancelled."""
+
+
+@runtime_checkable
+class CanFlash(Protocol):
+    """A radio whose labels have a light, and a command for it."""
+
+    def flash(self, label_id: LabelId) -> str | None:
+        """Make a label blink for some seconds. Returns None when the command is on its way, else why it cannot be. Never blocks."""
 
 
 Emit = Callable[[DriverEvent], None]

@@ -25,20 +25,28 @@ from typing import TYPE_CHECKING, Final
 from drivers.base import Clock
 from drivers.oepl import OeplDriver
 from edge.clock import SystemClock, entropy
-from edge.config import Config, HqMode, PriceSource, RadioConfig
+from edge.config import Config, HqMode, ListenAddress, PriceSource, RadioConfig
 from edge.control import Control
+from edge.control_audit import AuditControl
 from edge.desk import Desk, StoreFacts
+from edge.evidence_key import BadKey, EvidenceKey, load_or_make
 from edge.export import Exporter
+from edge.guard_watch import GuardWatch
+from edge.hold_keeper import HoldKeeper
 from edge.hq import HqSync
 from edge.label_work import ShelfRules
 from edge.labels import LabelService
 from edge.lane_client import DaemonUnreachable, LaneClient
+from edge.lane_tls import CertificateTrouble, fingerprint, server_context
 from edge.metrics import Reading
+from edge.notices import Notices
 from edge.planning import PictureFacts
 from edge.pos import LaneServer, LaneSocket
 from edge.renderer import Renderer
 from edge.rpc import ConnectionLimiter, ListenError, RpcHooks, RpcLimits, RpcServer
+from edge.rpc_tls import TlsListen
 from edge.service import Service
+from edge.store import people
 from edge.store.catalogue import AnomalyLimits
 from edge.store.db import StoreError
 from edge.store.inbox import Context
@@ -73,7 +81,7 @@ def main(config: Config, *, time_scale: float = 1.0, sim_clock: Path | None = No
 async def _run(config: Config, time_scale: float, sim_clock: Path | None) -> int:
     try:
         daemon = Daemon(config, _clock(time_scale, sim_clock))
-    except (StoreError, OSError) as error:
+    except (StoreError, OSError, CertificateTrouble) as error:
         log.critical("cannot start: %s", error)
         return EXIT_FATAL
     return await daemon.run()
@@ -113,8 +121,13 @@ class Daemon:
         self._renderer = Renderer(config.render.workers, config.daemon.state_dir / "kernels", _templates(config))
         self._desk = Desk(self.store, clock, _store_facts(config), entropy, self._hq_heard_ms)
         self._labels = LabelService(self.store, clock, self._renderer, _shelf_rules(config), facts, self._desk.store_open)
+        self._labels.table_above = self._desk.mirror.blocks
+        self._desk.stock.radios = lambda: [radio.driver for radio in self._labels.radios.values() if radio.up]
+        self._notices = Notices(view, self._desk.stale_s)
+        self.store.listeners.append(self._notices.changed)
         for radio in config.radios:
             self._labels.add_radio(_driver(radio, clock, self._labels), str(radio.kind))
+        self._watch = GuardWatch(self.store, clock, self._desk.store_open, config.guard.release_after_ms)
         self._sync = HqSync(self.store, clock, enrolled=self._enrolled, outbox_wake=self.store.outbox_grew) if _has_hq(config) else None
         self._control = Control(
             self.store,
@@ -127,16 +140,24 @@ class Daemon:
             config.price_source,
             config.store.id,
             self._enrolled.set,
+            self._watch,
         )
+        self._evidence_key = _evidence_key(config.daemon.state_dir)
+        audit = AuditControl(
+            self.store, self._desk, self._renderer, clock, config.store.timezone, config.store.id, self._evidence_key, entropy
+        )
+        self._control.serve(audit.methods)
         self._metrics: Metrics | None = None
         limiter = ConnectionLimiter()
         hooks = RpcHooks(self._fatal, self._latency, lambda listener, why: log.debug("listener=%s dropped: %s", listener, why))
         self._lanes = LaneServer(
             self._desk,
-            [LaneSocket(lane.id, lane.socket, lane.uids, _group_id(LANE_GROUP)) for lane in config.lanes],
+            [LaneSocket(lane.id, lane.socket, lane.uids, _group_id(LANE_GROUP)) for lane in config.lanes if lane.socket is not None],
             limiter=limiter,
             hooks=hooks,
             clock=time.perf_counter,
+            notices=self._notices,
+            tls=_tls(config),
         )
         self._control_server = RpcServer(
             "control",
@@ -161,6 +182,8 @@ class Daemon:
             self.store.close()
             return EXIT_FATAL
         self._service.tell("READY=1", "STATUS=serving lanes")
+        if self._evidence_key is not None:
+            await self.store.note_evidence_key(self._evidence_key.public)
         log.info("store=%s ready, %d items, %d labels", self._config.store.id, len(self.store.view.items), len(self.store.view.labels))
         gc.freeze()  # code and catalogue live as long as the process: collections need not look at them while a lane waits
         gc.enable()
@@ -181,6 +204,9 @@ class Daemon:
         address = self._config.daemon.metrics_listen
         units: dict[str, Callable[[], Awaitable[None]]] = {
             "labels": self._labels.run,
+            "holds": HoldKeeper(self.store, self._clock).run,
+            "notices": self._notices.run,
+            "guard": self._watch.run,
             "watchdog": self._prove_life,
         }
         for name, radio in self._labels.radios.items():
@@ -199,8 +225,8 @@ class Daemon:
         if every_s is None:
             await asyncio.Event().wait()
             return
-        path = self._config.lanes[0].socket if self._config.lanes else self._config.daemon.control_socket
-        lane_id = self._config.lanes[0].id if self._config.lanes else "control"
+        sockets = [(lane.socket, lane.id) for lane in self._config.lanes if lane.socket is not None]
+        path, lane_id = sockets[0] if sockets else (self._config.daemon.control_socket, "control")
         while True:
             try:
                 async with asyncio.timeout(PROOF_OF_LIFE_S):
@@ -240,9 +266,6 @@ class Daemon:
     def _reading(self) -> Reading:
         labels, desk, outbox = self._labels.counters, self._desk.counters, self.store.outbox_state()
         oldest = self.store.outbox(outbox.first_unacked_seq - 1, 1)
-        held: dict[str, int] = {}
-        for reason in self._control.held_items():
-            held[reason] = held.get(reason, 0) + 1
         counters = self._sync.counters if self._sync is not None else None
         return Reading(
             changes={
@@ -260,8 +283,11 @@ class Daemon:
             outbox_events=outbox.last_seq - outbox.first_unacked_seq + 1,
             outbox_age_s=max(0.0, (self._clock.wall_ms() - event_ms(oldest[0].time)) / 1000) if oldest else 0.0,
             radios_up={name: radio.up for name, radio in self._labels.radios.items()},
-            guard_items_held=held,
-            guard_given_away_minor=desk.given_away_minor,
+            guard_items_held=self._watch.items_held,
+            guard_given_away_minor=self.store.read(people.given_away_by_reason),
+            guard_overrides=self.store.read(people.overrides),
+            labels_retired=sum(1 for label in self.store.view.labels.values() if label.retired),
+            attempts_proven=dict(labels.proven_by),
             sales_recorded=desk.sales,
             sales_repeated=desk.sales_repeated,
             quotes=desk.quotes,
@@ -287,8 +313,27 @@ def _only_one(state_dir: Path) -> int:
     return descriptor
 
 
+def _evidence_key(state_dir: Path) -> EvidenceKey | None:
+    """The key that signs bundles. Without it nothing but signing fails: tills do not wait for it."""
+    try:
+        return load_or_make(state_dir)
+    except (BadKey, OSError) as error:
+        log.error("no evidence can be signed: %s", error)
+        return None
+
+
 def _has_hq(config: Config) -> bool:
     return config.hq.mode is HqMode.MQTT
+
+
+def _tls(config: Config) -> list[TlsListen]:
+    """The LAN listeners: lanes that name the same address share one. Raises CertificateTrouble."""
+    lanes: dict[ListenAddress, dict[str, str]] = {}
+    folder = config.daemon.lane_certificates
+    for lane in config.lanes:
+        if lane.listen is not None:
+            lanes.setdefault(lane.listen, {})[fingerprint(folder, lane.id)] = lane.id
+    return [TlsListen(address.host, address.port, server_context(folder), known) for address, known in lanes.items()]
 
 
 def _templates(config: Config) -> TemplateSource:
@@ -318,11 +363,14 @@ def _store_facts(config: Config) -> StoreFacts:
         store.opening_hours,
         store.business_day_starts_minute,
         config.guard.quote_valid_ms,
+        config.scan,
     )
 
 
 def _shelf_rules(config: Config) -> ShelfRules:
-    return ShelfRules(config.guard.accept_inferred, config.guard.dwell_ms, config.labels.retry_after_ms, config.labels.retry_after_max_ms)
+    guard, labels = config.guard, config.labels
+    grades = {str(kind): grade for kind, grade in guard.rise_binds_at.items()}
+    return ShelfRules(guard.accept_inferred, guard.dwell_ms, labels.retry_after_ms, labels.retry_after_max_ms, grades)
 
 
 def _driver(radio: RadioConfig, clock: Clock, labels: LabelService) -> OeplDriver:

@@ -16,7 +16,7 @@ from typing import Annotated, cast
 
 import typer
 
-from edge import __version__
+from edge import __version__, cli_audit, cli_guard, cli_lane, cli_stock
 from edge.cli_tables import say, show_report, show_rows, warn
 from edge.config import DEFAULT_CONTROL_SOCKET, ConfigError, load
 from edge.entry import DEFAULT_CONFIG, EXIT_REFUSED, EXIT_USAGE, TIME_SCALE_MAX, CliError, run_daemon
@@ -230,9 +230,12 @@ def label_bind(
     template: Annotated[str | None, typer.Option(metavar="NAME", help="Layout (from the configuration).", show_default=False)] = None,
     place: Annotated[str | None, typer.Option(metavar="A/B/S/N", help="Aisle/bay/shelf/slot.", show_default=False)] = None,
     by: ByOption = None,
+    paper: Annotated[bool, typer.Option("--paper", help="A printed ticket; LABEL is its name.")] = False,
 ) -> None:
     """Bind a label to an item."""
     params: dict[str, object] = {"label": label, "items": items, "by": by or _login()}
+    if paper:
+        params["paper"] = True
     if template is not None:
         params["template"] = template
     if place is not None:
@@ -385,3 +388,10 @@ def _count(number: int, noun: str) -> str:
 
 def _word(answer: Mapping[str, object], key: str, default: object) -> str:
     return str(answer.get(key, default))
+
+
+app.add_typer(cli_audit.commands(_call), name="audit", rich_help_panel=STORE)
+app.add_typer(cli_lane.commands(lambda context: load(_settings(context).config or DEFAULT_CONFIG)), name="lane", rich_help_panel=STORE)
+app.add_typer(cli_stock.commands(_call), name="stock", rich_help_panel=STORE)
+app.add_typer(cli_guard.price_commands(_call), name="price", rich_help_panel=PRICES)
+cli_guard.add_label_commands(label_app, _call)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from drivers.base import RadioId
+from drivers.base import Grade, RadioId
 from edge.config_reader import ConfigError, Table, describe
+from edge.config_scan import scan_rules
 from edge.opening_hours import ALWAYS_OPEN, MINUTES_PER_DAY, WEEKDAYS, OpeningHours, Span
+from protocols.gs1 import Rules
 from render.errors import FieldError
 from render.fields import SecondCurrency
 
@@ -25,6 +28,7 @@ RADIOS_MAX = 32  # USB hubs end before this
 OEPL_CHANNELS = (11, 15, 20, 25)  # the protocol also has 26 and 27, which current modules cannot use
 DEFAULT_STATE_DIR = "/var/lib/shelfd"
 DEFAULT_CONTROL_SOCKET = "/run/shelfd/control.sock"
+DEFAULT_LANE_CERTIFICATES = "/etc/shelfd/lanes"
 
 # Decimals of the minor unit where they are not 2 (ISO 4217).
 _NO_DECIMALS = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF")
@@ -68,7 +72,7 @@ class LogLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """A TCP address on the loopback interface."""
+    """A TCP address of this machine."""
 
     host: str
     port: int
@@ -95,7 +99,8 @@ class StoreConfig:
 class DaemonConfig:
     state_dir: Path
     control_socket: Path
-    metrics_listen: ListenAddress | None  # None: off
+    metrics_listen: ListenAddress | None  # None: off; on the loopback interface
+    lane_certificates: Path  # where `shelfd lane add` puts what lanes on the LAN need
     log_level: LogLevel
 
 
@@ -112,7 +117,8 @@ class HqConfig:
 class GuardConfig:
     """The price guard and the stops for implausible changes."""
 
-    accept_inferred: bool  # whether proof of grade "inferred" may bind a rise
+    accept_inferred: bool  # whether proof of grade "inferred" may bind a rise, where rise_binds_at does not say
+    rise_binds_at: Mapping[RadioKind, Grade]  # the weakest grade that lets a rise bind, for each kind of label
     dwell_ms: int  # from proof of a rise until it binds, while the store is open
     anomaly_factor: float  # a price more than this many times the old one is held
     anomaly_drop_percent: float  # a price cut by more than this is held
@@ -136,8 +142,11 @@ class RenderConfig:
 
 @dataclass(frozen=True, slots=True)
 class LaneConfig:
+    """A till. It has a socket here, or an address where it comes with its certificate, or both."""
+
     id: str
-    socket: Path
+    socket: Path | None
+    listen: ListenAddress | None
     uids: frozenset[int] | None  # None: whoever may open the socket
 
 
@@ -166,6 +175,7 @@ class Config:
     hq: HqConfig
     guard: GuardConfig
     labels: LabelsConfig
+    scan: Rules  # what the store's own bar codes mean
     render: RenderConfig
     lanes: tuple[LaneConfig, ...]
     radios: tuple[RadioConfig, ...]
@@ -205,7 +215,7 @@ def parse(text: str, source: str) -> Config:
         values,
         source=source,
         path="",
-        keys=("price_source", "store", "daemon", "hq", "guard", "labels", "render", "lane", "radio"),
+        keys=("price_source", "store", "daemon", "hq", "guard", "labels", "scan", "render", "lane", "radio"),
     )
     daemon = _daemon(top)
     config = Config(
@@ -216,6 +226,7 @@ def parse(text: str, source: str) -> Config:
         hq=_hq(top, daemon.state_dir),
         guard=_guard(top),
         labels=_labels(top),
+        scan=scan_rules(top),
         render=RenderConfig(workers=top.table("render", ("workers",)).integer("workers", low=1, high=8, default=1)),
         lanes=_lanes(top, daemon.control_socket),
         radios=_radios(top),
@@ -306,13 +317,27 @@ def _minute_of_day(table: Table, key: str, *, default: str) -> int:
 
 
 def _daemon(top: Table) -> DaemonConfig:
-    table = top.table("daemon", ("state_dir", "control_socket", "metrics_listen", "log_level"))
+    table = top.table("daemon", ("state_dir", "control_socket", "metrics_listen", "lane_certificates", "log_level"))
     return DaemonConfig(
         state_dir=table.absolute_path("state_dir", default=DEFAULT_STATE_DIR),
         control_socket=_socket_path(table, "control_socket", default=DEFAULT_CONTROL_SOCKET),
         metrics_listen=_loopback(table, "metrics_listen", default="127.0.0.1:9464"),
+        lane_certificates=table.absolute_path("lane_certificates", default=DEFAULT_LANE_CERTIFICATES),
         log_level=table.choice("log_level", LogLevel, default=LogLevel.INFO),
     )
+
+
+def _lan_address(table: Table, key: str) -> ListenAddress:
+    """One address of this machine's; never all of them, since tills are on one network and shoppers on another."""
+    expected = 'an address of this machine and a port, such as "10.0.0.5:7443"'
+    host, _, port_text = table.text(key, expected, pattern=r"(\[[0-9a-f:]+\]|[0-9.]+):[0-9]{1,5}").rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError as error:
+        raise table.bad(key, expected) from error
+    if address.is_unspecified or address.is_multicast or not 1 <= int(port_text) <= 65535:
+        raise table.bad(key, expected)
+    return ListenAddress(str(address), int(port_text))
 
 
 def _loopback(table: Table, key: str, *, default: str) -> ListenAddress | None:
@@ -360,6 +385,7 @@ def _guard(top: Table) -> GuardConfig:
         "guard",
         (
             "accept_inferred",
+            "rise_binds_at",
             "dwell_minutes",
             "anomaly_factor",
             "anomaly_drop_percent",
@@ -369,8 +395,11 @@ def _guard(top: Table) -> GuardConfig:
         ),
     )
     release_after_hours = table.number("release_after_hours", low=0, high=24 * 365, default=0)
+    accept_inferred = table.boolean("accept_inferred", default=True)
+    rises, usual = table.table("rise_binds_at", tuple(RadioKind)), Grade.INFERRED if accept_inferred else Grade.SHOWN
     return GuardConfig(
-        accept_inferred=table.boolean("accept_inferred", default=True),
+        accept_inferred=accept_inferred,
+        rise_binds_at={kind: rises.choice(kind, Grade, default=usual) for kind in RadioKind},
         dwell_ms=round(table.number("dwell_minutes", low=0, high=24 * 60, default=120) * 60_000),
         anomaly_factor=table.number("anomaly_factor", low=1, high=1000, default=10),
         anomaly_drop_percent=table.number("anomaly_drop_percent", low=1, high=100, default=90),
@@ -399,17 +428,20 @@ def _labels(top: Table) -> LabelsConfig:
 def _lanes(top: Table, control_socket: Path) -> tuple[LaneConfig, ...]:
     lanes: list[LaneConfig] = []
     sockets = {control_socket: "daemon.control_socket"}
-    for table in top.tables("lane", ("id", "socket", "uids"), count_max=LANES_MAX):
+    for table in top.tables("lane", ("id", "socket", "listen", "uids"), count_max=LANES_MAX):
+        on_lan = table.has("listen")
         lane = LaneConfig(
             id=table.text("id", "1 to 32 letters, digits, _ or -", pattern="[A-Za-z0-9_-]{1,32}"),
-            socket=_socket_path(table, "socket"),
+            socket=None if on_lan and not table.has("socket") else _socket_path(table, "socket"),
+            listen=_lan_address(table, "listen") if on_lan else None,
             uids=_uids(table),
         )
         if any(lane.id == other.id for other in lanes):
             raise table.bad("id", "another id: an earlier lane has this one")
-        if lane.socket in sockets:
-            raise table.bad("socket", f"another path: {sockets[lane.socket]} has this one")
-        sockets[lane.socket] = table.key_path("socket")
+        if lane.socket is not None:
+            if lane.socket in sockets:
+                raise table.bad("socket", f"another path: {sockets[lane.socket]} has this one")
+            sockets[lane.socket] = table.key_path("socket")
         lanes.append(lane)
     return tuple(lanes)
 

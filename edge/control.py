@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
@@ -12,13 +13,16 @@ from typing import Final, TypeVar
 import msgspec
 
 from drivers.base import Clock
-from edge import __version__, planning
+from edge import __version__, guard_report, planning
 from edge.config import PriceSource
+from edge.control_guard import GuardControl
+from edge.control_stock import StockControl
 from edge.csv_input import CsvError, read_items, read_labels
 from edge.desk import Desk
+from edge.guard_watch import GuardWatch
 from edge.hq import HqSync
 from edge.labels import LabelService
-from edge.model import Binding, ItemId, MayKind, MayState, Place
+from edge.model import PAPER, Binding, ItemId, MayKind, MayState, Place
 from edge.planning import PictureFacts
 from edge.renderer import Renderer, RenderFailed
 from edge.rpc import Peer
@@ -32,6 +36,7 @@ from render.errors import RenderError
 
 LIST_MAX: Final = 5_000  # rows in one answer; a longer list is cut and says so
 DEFAULT_PANEL: Final = "oepl-01"
+PAPER_LABEL: Final = re.compile(r"(?![0-9A-Fa-f]{16}\Z)[A-Za-z0-9][A-Za-z0-9._:-]{0,31}")  # not to be taken for a label with a radio
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -49,6 +54,7 @@ class _Bind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: str
     template: str | None = None
     place: _PlaceParams | None = None
+    paper: bool = False
 
 
 class _Unbind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +98,7 @@ class Control:
         price_source: PriceSource,
         store_id: str,
         enrolled: Callable[[], None],
+        watch: GuardWatch,
     ) -> None:
         self._store = store
         self._view = store.view
@@ -104,7 +111,8 @@ class Control:
         self._price_source = price_source
         self._store_id = store_id
         self._enrolled = enrolled
-        self.methods: Mapping[str, Callable[[str, Mapping[str, object]], Awaitable[object]]] = {
+        self._guard = GuardControl(store, desk, labels, watch, renderer, self._item, facts.currency_exponent)
+        self.methods: dict[str, Callable[[str, Mapping[str, object]], Awaitable[object]]] = {
             "status": self._status,
             "enrol": self._enrol,
             "import": self._import,
@@ -118,7 +126,13 @@ class Control:
             "hold.list": self._hold_list,
             "hold.release": self._hold_release,
             "hold.discard": self._hold_discard,
+            **self._guard.methods,
+            **StockControl(store, self._item).methods,
         }
+
+    def serve(self, more: Mapping[str, Callable[[str, Mapping[str, object]], Awaitable[object]]]) -> None:
+        """Methods that live in a module of their own."""
+        self.methods.update(more)
 
     def session(self, peer: Peer) -> ControlSession:
         return ControlSession(self, peer)
@@ -150,7 +164,7 @@ class Control:
                 "proven": counters.proven,
                 **{f"failed {reason}": count for reason, count in sorted(counters.failed.items())},
             },
-            "guard": self._guard_summary(),
+            "guard": await self._guard.summary(),
             "radios": [self._radio(name) for name in self._labels.radios],
             "hq": self._hq_summary(),
             "outbox": {"waiting": outbox.last_seq - outbox.first_unacked_seq + 1, "last_seq": outbox.last_seq},
@@ -158,36 +172,19 @@ class Control:
         }
 
     def _label_summary(self) -> dict[str, object]:
-        labels = self._view.labels
+        labels = [label_id for label_id, label in self._view.labels.items() if not label.retired]
         bound = [label for label in labels if (binding := self._view.bindings.get(label)) and binding.items]
-        carried = {item for binding in self._view.bindings.values() for item in binding.items}
+        carried = {item for label in bound for item in self._view.bindings[label].items}
         return {
             "total": len(labels),
             "bound": len(bound),
+            "retired": len(self._view.labels) - len(labels),
             "proven": sum(1 for label in labels if self._store.is_proven(label)),
+            "proven_by": guard_report.proven_by_grade(self._view),
             "unsettled": self._labels.unsettled(),
             "oldest_unsettled_s": self._labels.oldest_unsettled_ms() // 1000,
             "items_without_label": sum(1 for item in self._view.in_force if item not in carried),
         }
-
-    def _guard_summary(self) -> dict[str, object]:
-        held = list(self.held_items())
-        return {
-            "items_held": len(held),
-            "given_away_minor": self._desk.counters.given_away_minor,
-            "by_reason": {reason: sum(1 for each in held if each == reason) for reason in sorted(set(held))},
-        }
-
-    def held_items(self) -> list[str]:
-        """The reason of each item whose lane price is held below its target now."""
-        reasons: list[str] = []
-        for item_id, in_force in self._view.in_force.items():
-            if not self._view.may_of_item(item_id):
-                continue
-            guard = self._desk.charge(item_id, in_force.row.curve.points[0][0]).guard
-            if guard is not None:
-                reasons.append(guard)
-        return reasons
 
     def _hq_summary(self) -> dict[str, object]:
         enrolment = self._store.enrolment()
@@ -236,7 +233,7 @@ class Control:
             "items": " ".join(binding.items) if binding else "",
             "template": binding.template if binding and binding.items else "unassigned",
             "place": "/".join(_place_parts(binding)) if binding else "",
-            "state": "proven" if self._store.is_proven(label_id) else "unknown display" if unknown and len(may) == 1 else "updating",
+            "state": f"retired: {label.retired}" if label.retired else self._label_state(label_id, unknown=unknown and len(may) == 1),
             "grade": grade,
             "may_show": len(may),
             "battery_mv": label.battery_mv,
@@ -244,6 +241,9 @@ class Control:
             "binding_rev": binding.binding_rev if binding else 0,
             "problem": self._labels.problem(label_id),
         }
+
+    def _label_state(self, label_id: str, *, unknown: bool) -> str:
+        return "proven" if self._store.is_proven(label_id) else "unknown display" if unknown else "updating"
 
     async def _stock_list(self, actor: str, params: Mapping[str, object]) -> object:
         _read(params, _Nothing)
@@ -282,7 +282,9 @@ class Control:
         place = asked.place or _PlaceParams()
         template = asked.template or self._store.context.default_template
         where = Place(place.aisle, place.bay, place.shelf, place.slot)
-        binding = await self._bind(asked.label, items, template, where, f"{asked.by} ({actor})")
+        if asked.paper and PAPER_LABEL.fullmatch(asked.label) is None:
+            raise RpcError(ErrorCode.INVALID_PARAMS, f"label {asked.label}: a ticket has a name of up to 32 letters, digits or . _ : -")
+        binding = await self._bind(asked.label, items, template, where, f"{asked.by} ({actor})", PAPER if asked.paper else None)
         return {"label": binding.label_id, "binding_rev": binding.binding_rev}
 
     async def _label_unbind(self, actor: str, params: Mapping[str, object]) -> object:
@@ -306,9 +308,11 @@ class Control:
             await self._bind(row.label_id, row.items, row.template, row.place, f"{asked.source_name} ({actor})")
         return {"labels_bound": len(rows)}
 
-    async def _bind(self, label: str, items: tuple[ItemId, ...], template: str, place: Place, actor: str) -> Binding:
+    async def _bind(
+        self, label: str, items: tuple[ItemId, ...], template: str, place: Place, actor: str, kind: str | None = None
+    ) -> Binding:
         try:
-            return await self._store.bind(label, items, template, place, actor=actor)
+            return await self._store.bind(label, items, template, place, actor=actor, kind=kind)
         except Refused as error:
             raise RpcError(ErrorCode.REFUSED, str(error)) from None
 

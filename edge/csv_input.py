@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from edge.model import AMOUNT_MINOR_MAX, LABEL_ITEMS_MAX, UNIT_OF_SOLD_BY, Item, ItemId, Place, Unit
+from edge.model import AMOUNT_MINOR_MAX, LABEL_ITEMS_MAX, PLU_ATTRIBUTE, UNIT_OF_SOLD_BY, Item, ItemId, Place, Unit
 
 ITEM_COLUMNS: Final = (
     "sku",
@@ -28,6 +28,7 @@ ITEM_COLUMNS: Final = (
     "deposit",
     "age_limit",
     "stock",
+    "plu",
 )
 REQUIRED_ITEM_COLUMNS: Final = ("sku", "name", "price")
 LABEL_COLUMNS: Final = ("label", "items", "template", "aisle", "bay", "shelf", "slot")
@@ -35,6 +36,7 @@ REQUIRED_LABEL_COLUMNS: Final = ("label", "items")
 ROWS_MAX: Final = 200_000  # several times the largest catalogue of one store
 _SKU: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _AMOUNT: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,6})?")
+_PLU: Final = re.compile(r"9?[34][0-9]{3}( 9?[34][0-9]{3})*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,31}")
 
 
@@ -66,6 +68,7 @@ def read_items(text: str, exponent: int) -> list[ItemRow]:
     rows: list[ItemRow] = []
     seen: dict[str, int] = {}
     codes: dict[str, int] = {}
+    plus: dict[str, int] = {}
     for line, values in _records(text, ITEM_COLUMNS, REQUIRED_ITEM_COLUMNS):
         cell = _Cells(line, values)
         sku = cell.matching("sku", _SKU, "1 to 64 letters, digits and . _ : / -")
@@ -77,6 +80,10 @@ def read_items(text: str, exponent: int) -> list[ItemRow]:
             if gtin in codes:
                 raise CsvError(f"line {line}, column gtin: {gtin} belongs to the item on line {codes[gtin]} already")
             codes[gtin] = line
+        for plu in row.item.plus:
+            if plu in plus:
+                raise CsvError(f"line {line}, column plu: {plu} belongs to the item on line {plus[plu]} already")
+            plus[plu] = line
         rows.append(row)
     return rows
 
@@ -89,6 +96,7 @@ def _item_row(cell: _Cells, sku: str, exponent: int) -> ItemRow:
     gtin = cell.text("gtin")
     if gtin and not (gtin.isascii() and gtin.isdigit() and len(gtin) in (8, 12, 13, 14) and _check_digit_fits(gtin)):
         raise CsvError(f"line {cell.line}, column gtin: {gtin!r}, expected 8, 12, 13 or 14 digits with a right check digit")
+    plu = cell.matching("plu", _PLU, "3000 to 4999, with 9 in front for organic; several with a blank between") if cell.text("plu") else ""
     item = Item(
         ItemId(sku),
         cell.required("name"),
@@ -101,6 +109,7 @@ def _item_row(cell: _Cells, sku: str, exponent: int) -> ItemRow:
         age_limit=cell.integer("age_limit", 0, 99) or 0,
         origin=cell.text("origin"),
         category=cell.text("category"),
+        attributes=((PLU_ATTRIBUTE, plu),) if plu else (),
     )
     price_minor = cell.money("price", exponent)
     if price_minor is None:
@@ -201,12 +210,20 @@ class _Cells:
         value = self.text(column)
         if not value:
             return None
-        if _AMOUNT.fullmatch(value) is None:
-            raise CsvError(f"line {self.line}, column {column}: {value!r}, expected an amount such as 1.99")
-        minor = Decimal(value).scaleb(exponent)
-        if minor != minor.to_integral_value() or minor > AMOUNT_MINOR_MAX:
-            raise CsvError(f"line {self.line}, column {column}: {value!r}, expected 0 or more with at most {exponent} decimals")
-        return int(minor)
+        try:
+            return amount_minor(value, exponent)
+        except CsvError as error:
+            raise CsvError(f"line {self.line}, column {column}: {error}") from None
+
+
+def amount_minor(value: str, exponent: int) -> int:
+    """An amount such as 1.99 in minor units; more decimals than the currency has are refused, never rounded. Raises CsvError."""
+    if _AMOUNT.fullmatch(value) is None:
+        raise CsvError(f"{value!r}, expected an amount such as 1.99")
+    minor = Decimal(value).scaleb(exponent)
+    if minor != minor.to_integral_value() or minor > AMOUNT_MINOR_MAX:
+        raise CsvError(f"{value!r}, expected 0 or more with at most {exponent} decimals")
+    return int(minor)
 
 
 def _check_digit_fits(digits: str) -> bool:

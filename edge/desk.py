@@ -1,36 +1,42 @@
-"""The lane's counterpart: prices from the view, quotes and sales through the store. Implements `edge.pos.LaneDesk`."""
+"""The lanes' counterpart: prices from the view, quotes through the store; what else a lane may do is in the parts it is made of.
+
+Implements `edge.pos.LaneDesk`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Final
-from zoneinfo import ZoneInfo
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 
 from drivers.base import Clock
 from edge import __version__, pricing
 from edge.clock import local_time
-from edge.model import Curve, InForce, Item, ItemId, Quote
+from edge.codes import Codes, Goods
+from edge.desk_facts import Conflicts, DeskCounters, Stamps, StoreFacts
+from edge.model import EVERYBODY, Curve, InForce, Item, ItemId, PriceKind, Quote
 from edge.model import QuoteLine as PricedLine
-from edge.opening_hours import OpeningHours
-from edge.pos import StoreHello
-from edge.pricing import Charge
-from edge.store.journal import rfc3339
+from edge.pos import Call, StoreHello
+from edge.price_mirror import Mirrored, PriceMirror
+from edge.pricing import Bound, Charge
+from edge.returns import Returns
+from edge.sales import Prices, Sales
+from edge.stock_desk import StockDesk
+from edge.store.journal import get_meta, set_meta
+from edge.store.rows import Db
 from edge.store.store import Store
-from edge.store.till import IdConflict, NewSale, Recorded, SaleLine
+from edge.view import Delta
 from protocols.hq import uuid7
 from protocols.pos import (
     AMOUNT_MINOR_MAX,
-    CommitLine,
     CommitParams,
     CommitResult,
     ErrorCode,
     Guard,
     LookupParams,
     LookupResult,
+    Method,
     PriceView,
     QuotedLine,
     QuoteLine,
@@ -39,42 +45,14 @@ from protocols.pos import (
     RpcError,
     StatusParams,
     StatusResult,
-    commit_digest,
 )
+from protocols.pos_prices import MirroredPrice, PricesParams, PricesResult
+from protocols.pos_returns import ReturnParams, VoidParams
+from protocols.pos_stock import ArrivedParams, CollectParams, FlashParams, HoldsParams, ReleaseParams, StockParams
 
-CONFLICTS_MAX: Final = 64  # a till repeats one sale at a time; an id that is told of twice does no harm
+__all__ = ["Desk", "DeskCounters", "StoreFacts"]
 
-
-@dataclass(frozen=True, slots=True)
-class StoreFacts:
-    """What the desk tells of the store and judges by."""
-
-    store_id: str
-    currency: str
-    exponent: int
-    tax_mode: str
-    zone: ZoneInfo
-    opening_hours: OpeningHours
-    business_day_starts_minute: int
-    quote_valid_ms: int
-
-
-@dataclass(slots=True)
-class DeskCounters:
-    """For metrics: sums since start."""
-
-    quotes: int = 0
-    sales: int = 0
-    sales_repeated: int = 0
-    given_away_minor: int = 0  # what the guard took off the target price in recorded sales
-
-
-@dataclass(frozen=True, slots=True)
-class _Priced:
-    item: Item
-    in_force: InForce
-    units: int
-    charge: Charge
+MIRROR_USED = "price_mirror_used"  # meta: some till was handed a table, so one may be live at the next start
 
 
 class Desk:
@@ -82,14 +60,39 @@ class Desk:
 
     def __init__(self, store: Store, clock: Clock, facts: StoreFacts, entropy: Callable[[int], bytes], heard_ms: Callable[[], int]) -> None:
         """`heard_ms`: the clock's `now_ms` when HQ was last heard (or the daemon began)."""
-        self.counters = DeskCounters()
         self._store = store
         self._view = store.view
         self._clock = clock
         self._facts = facts
         self._entropy = entropy
-        self._heard_ms = heard_ms
-        self._conflicts: deque[str] = deque(maxlen=CONFLICTS_MAX)  # sale ids that HQ was told about
+        self._stamps = Stamps(store.view, clock, heard_ms)
+        self._codes = Codes(store.view, clock, facts.scan, facts.zone, facts.currency, facts.exponent)
+        conflicts = Conflicts(store)
+        targets = partial(self._targets, member=False)
+        prices = Prices(targets, self.charge, self._lawful_minor, _deposit_minor)
+        self.counters = DeskCounters()
+        self.sales = Sales(store, clock, facts, self._stamps, conflicts, self._find, prices, self.counters)
+        self.returns = Returns(store, clock, facts, self._stamps, conflicts, self._find)
+        self.stock = StockDesk(store, self._stamps, self._find)
+        self._mirror_used = store.read(lambda db: get_meta(db, MIRROR_USED)) is not None
+        epoch = uuid7(clock.wall_ms(), entropy(10))
+        self.mirror = PriceMirror(store.view, self._stamps, clock.link_ms, epoch, self._mirrored, was_used=self._mirror_used)
+        store.listeners.append(self._changed)
+        self.calls: Mapping[str, Call] = {
+            Method.LOOKUP: Call(LookupParams, self.lookup),
+            Method.QUOTE: Call(QuoteParams, self.quote),
+            Method.COMMIT: Call(CommitParams, self.commit),
+            Method.STATUS: Call(StatusParams, self.status),
+            Method.VOID: Call(VoidParams, self.returns.void),
+            Method.RETURN: Call(ReturnParams, self.returns.take_back),
+            Method.PRICES: Call(PricesParams, self.prices),
+            Method.HOLDS: Call(HoldsParams, self.stock.holds),
+            Method.ARRIVED: Call(ArrivedParams, self.stock.arrived),
+            Method.COLLECT: Call(CollectParams, self.stock.collect),
+            Method.RELEASE: Call(ReleaseParams, self.stock.release),
+            Method.STOCK: Call(StockParams, self.stock.levels),
+            Method.FLASH: Call(FlashParams, self.stock.flash),
+        }
 
     # -- edge.pos.LaneDesk ---------------------------------------------------------------------------------------------
 
@@ -98,19 +101,24 @@ class Desk:
 
     def hello_info(self) -> StoreHello:
         facts = self._facts
+        now = self._stamps.now()
         return StoreHello(
-            __version__, facts.store_id, facts.currency, facts.exponent, facts.tax_mode, self._view.revision, self._as_of(), self._stale_s()
+            __version__, facts.store_id, facts.currency, facts.exponent, facts.tax_mode, now["revision"], now["as_of"], now["stale_s"]
         )
 
+    def stale_s(self) -> int:
+        """Seconds since HQ was last heard."""
+        return self._stamps.stale_s()
+
     def lookup(self, lane_id: str, params: LookupParams) -> LookupResult:
-        item, pack_quantity = self._find(params.code, params.item_id)
+        goods = self._codes.goods(params.code, params.item_id)
+        item, scan = goods.item, goods.scan
         in_force = self._priced_row(item, member=params.member)
         quantity = in_force.row.curve.points[0][0]
         charge = self._charge(item.item_id, quantity, member=params.member)
+        pack_quantity = self._units(goods, 1)
+        pack_minor = self._charge(item.item_id, pack_quantity, member=params.member).total_minor if goods.pack.own else None
         return LookupResult(
-            revision=self._view.revision,
-            as_of=self._as_of(),
-            stale_s=self._stale_s(),
             guard=_guard(charge),
             item_id=item.item_id,
             name=item.name,
@@ -122,11 +130,17 @@ class Desk:
             age_limit=item.age_limit or None,
             deposit_minor=item.deposit_minor,
             tax_class=item.tax_class or None,
+            total_minor=None if pack_minor is None else goods.at_most(pack_minor, 1),
+            lot=scan.lot if scan is not None else None,
+            expiry=scan.expiry.isoformat() if scan is not None and scan.expiry is not None else None,
+            warnings=goods.warnings,
+            **self._stamps.now(),
         )
 
     async def quote(self, lane_id: str, params: QuoteParams) -> QuoteResult:
         earlier = self._view.quote_of_basket(lane_id, params.basket_id)
-        lines = self._price_lines(params.lines, earlier, member=params.member)
+        goods = {line.line_id: self._codes.goods(line.code, line.item_id) for line in params.lines}
+        lines = self._price_lines(params.lines, goods, earlier, member=params.member)
         stamp_ms = self._clock.wall_ms()
         quote = Quote(
             uuid7(stamp_ms, self._entropy(10)),
@@ -142,54 +156,35 @@ class Desk:
         )
         if quote.total_minor > AMOUNT_MINOR_MAX:
             raise RpcError(ErrorCode.BAD_QUANTITY, f"the basket comes to more than {AMOUNT_MINOR_MAX} minor units")
-        as_of = self._as_of()
+        as_of = self._stamps.as_of()
         self._view.lease(quote)  # a lease from the moment the price is computed: a cut's picture must not pass it on the way
         await self._store.put_quote(quote, earlier.quote_id if earlier else None)
         self.counters.quotes += 1
         return QuoteResult(
             revision=quote.revision,
             as_of=as_of,
-            stale_s=self._stale_s(),
+            stale_s=self._stamps.stale_s(),
             guard=_mixed(line.guard for line in lines),
             quote_id=quote.quote_id,
             basket_id=quote.basket_id,
-            lines=tuple(self._show(line) for line in lines),
+            lines=tuple(self._show(line, goods[line.line_id]) for line in lines),
             total_minor=quote.total_minor,
             currency=self._facts.currency,
             valid_s=quote.valid_ms // 1000,
         )
 
     async def commit(self, lane_id: str, params: CommitParams) -> CommitResult:
-        digest = commit_digest(params)
-        known = self._store.find_sale(params.sale_id)
-        if known is None:
-            sale = self._sale(lane_id, params, digest)
-            given_away = sum(max(0, (line.target_total_minor or 0) - line.total_minor) for line in sale.lines if line.guard)
-            try:
-                recorded = await self._store.record_sale(sale)
-            except IdConflict as error:
-                await self._conflict(lane_id, params.sale_id)
-                raise RpcError(ErrorCode.ID_CONFLICT, str(error)) from None
-            self.counters.sales += 1
-            self.counters.given_away_minor += given_away
-        elif known[0] == digest:
-            recorded = known[1]
-            self.counters.sales_repeated += 1
-        else:
-            await self._conflict(lane_id, params.sale_id)
-            raise RpcError(ErrorCode.ID_CONFLICT, f"sale {params.sale_id} is recorded with another body")
-        return self._answer(recorded)
+        return await self.sales.commit(lane_id, params)
 
     def status(self, lane_id: str, params: StatusParams) -> StatusResult:
-        known = self._store.find_sale(params.sale_id)
-        return StatusResult(
-            revision=self._view.revision,
-            as_of=self._as_of(),
-            stale_s=self._stale_s(),
-            sale_id=params.sale_id,
-            state="unknown" if known is None else "recorded",
-            answer=None if known is None else self._answer(known[1]),
-        )
+        return self.sales.status(lane_id, params)
+
+    async def prices(self, lane_id: str, params: PricesParams) -> PricesResult:
+        """A page of the price mirror. That there are mirrors is on disk before the first table is handed out."""
+        if not self._mirror_used:
+            await self._store.run(_note_mirror)
+            self._mirror_used = True
+        return self.mirror.page(lane_id, params)
 
     # -- pricing -------------------------------------------------------------------------------------------------------
 
@@ -204,14 +199,18 @@ class Desk:
         return self._charge(item_id, quantity, member=False)
 
     def _charge(self, item_id: ItemId, quantity: int, *, member: bool, extra: tuple[Curve, ...] = ()) -> Charge:
-        bounds = pricing.bounds(
+        bounds = self._bounds(item_id, member=member, store_open=self.store_open())
+        return pricing.charge(quantity, (*self._targets(item_id, member=member), *extra), bounds)
+
+    def _bounds(self, item_id: ItemId, *, member: bool, store_open: bool) -> Iterable[Bound]:
+        return pricing.bounds(
             item_id,
             self._view.may_of_item(item_id),
             now_ms=self._clock.now_ms(),
             boot_id=self._clock.boot_id,
-            store_open=self.store_open(),
+            store_open=store_open,
+            member=member,
         )
-        return pricing.charge(quantity, (*self._targets(item_id, member=member), *extra), bounds)
 
     def _targets(self, item_id: ItemId, *, member: bool) -> tuple[Curve, ...]:
         """The price in force and, if the clock asks for another one already, that too: cuts bind now, rises when put in force."""
@@ -227,16 +226,13 @@ class Desk:
 
     def _find(self, code: str | None, item_id: str | None, *, removed: bool = False) -> tuple[Item, int]:
         """The item and how many pieces the code stands for; `removed`: also one that has left the catalogue. Raises RpcError."""
-        pack_quantity = 1
-        if code is not None:
-            found = self._view.barcodes.get(code.zfill(14)) if code.isdigit() and len(code) in (8, 12, 13, 14) else None
-            if found is None:
-                raise RpcError(ErrorCode.UNKNOWN_ITEM, f"no item has the code {code[:40]}")
-            item_id, pack_quantity = found
-        item = self._view.items.get(ItemId(item_id or ""))
-        if item is None or (item.removed and not removed):
-            raise RpcError(ErrorCode.UNKNOWN_ITEM, f"no item {(item_id or '')[:40]}")
-        return item, pack_quantity
+        goods = self._codes.goods(code, item_id, removed=removed)
+        return goods.item, self._units(goods, 1)
+
+    def _units(self, goods: Goods, quantity: int) -> int:
+        """How many units `quantity` scans sell; a pack with a price alone weighs what the public's price of now makes of it."""
+        targets = self._targets(goods.item.item_id, member=False)
+        return goods.units(quantity, targets[-1] if targets else None)
 
     def _priced_row(self, item: Item, *, member: bool) -> InForce:
         in_force = self._view.in_force.get(item.item_id)
@@ -249,19 +245,27 @@ class Desk:
             return InForce(own, in_force.latched_through_ms) if own is not None else in_force
         return in_force
 
-    def _price_lines(self, lines: Iterable[QuoteLine], earlier: Quote | None, *, member: bool) -> tuple[PricedLine, ...]:
-        """Price a basket: each line at most its earlier quote's price, several lines of one item also as one bundle."""
+    def _price_lines(
+        self, lines: Iterable[QuoteLine], goods: Mapping[str, Goods], earlier: Quote | None, *, member: bool
+    ) -> tuple[PricedLine, ...]:
+        """Price a basket: each line at most its earlier quote's price and at most what its packs say, several lines of one item also as
+        one bundle."""
         before = {line.line_id: line for line in earlier.lines} if earlier else {}
         priced: list[PricedLine] = []
         for line in lines:
-            item, pack_quantity = self._find(line.code, line.item_id)
+            pack = goods[line.line_id]
+            item = pack.item
             self._priced_row(item, member=member)
-            units = line.quantity * pack_quantity
+            scans = self._codes.scans(pack, line.quantity)
+            units = self._units(pack, scans)
             was = before.get(line.line_id)
             extra = (was.curve,) if was is not None and was.item_id == item.item_id else ()
             charge = self._charge(item.item_id, units, member=member, extra=extra)
-            total_minor = charge.total_minor
-            if was is not None and extra and was.quantity == units:
+            total_minor = pack.at_most(charge.total_minor, scans)
+            guard = charge.guard if total_minor == charge.total_minor else None  # the pack's own price is no hold
+            by_price = scans if pack.pack.units is None else 0
+            again = was is not None and was.code == (line.code or "") and was.scans == by_price > 0
+            if was is not None and extra and (was.quantity == units or again):
                 total_minor = min(total_minor, was.total_minor)
             target_minor = min(curve.cost_minor(units) for curve in self._targets(item.item_id, member=member))
             priced.append(
@@ -275,7 +279,8 @@ class Desk:
                     total_minor,
                     target_minor,
                     charge.curve,
-                    charge.guard,
+                    guard,
+                    by_price,
                 )
             )
         return self._bundled(priced, member=member)
@@ -294,92 +299,45 @@ class Desk:
                 totals |= pricing.share_bundle(apart, together.total_minor)
         return tuple(replace(line, total_minor=totals.get(line.line_id, line.total_minor)) for line in lines)
 
-    # -- sales ---------------------------------------------------------------------------------------------------------
+    # -- mirrors -------------------------------------------------------------------------------------------------------
 
-    def _sale(self, lane_id: str, params: CommitParams, digest: str) -> NewSale:
-        """A completed sale as it will be recorded. Nothing about its content refuses it."""
-        flags: list[str] = ["offline"] if params.offline else []
-        found = self._store.find_quote(params.quote_id) if params.quote_id is not None else None
-        if params.quote_id is not None and found is None:
-            if params.lines is None:
-                raise RpcError(ErrorCode.UNKNOWN_QUOTE, f"quote {params.quote_id} is not known: send the lines that were sold")
-            flags.append("quote_unknown")
-        if found is not None and (found[0].lane_id != lane_id or found[1] != "live"):
-            flags.append("quote_of_another_lane" if found[0].lane_id != lane_id else f"quote_{found[1]}")
-        lines: tuple[SaleLine, ...]
-        if params.lines is not None:
-            lines = tuple(self._sold_line(line, found[0] if found else None) for line in params.lines)
-        else:
-            assert found is not None
-            lines = tuple(
-                SaleLine(line.line_id, line.item_id, line.code, line.quantity, line.total_minor, line.target_total_minor, line.guard)
-                for line in found[0].lines
-            )
-        refund_minor = 0 if found is not None and flags == [] and params.lines is None else self._refund_due(lines)
-        if refund_minor:
-            flags.append("over_price")
-        if any(line.item_id is None for line in lines):
-            flags.append("unknown_item")
-        total_minor = params.total_minor if params.total_minor is not None else self._total(found[0] if found else None, lines, params)
-        expected = found[0].total_minor if found is not None else None
-        if expected is not None and total_minor != expected:
-            flags.append("total_differs_from_quote")
-        made_ms = self._clock.wall_ms() if params.made_at is None else int(params.made_at.timestamp() * 1000)
-        local = local_time(made_ms, self._facts.zone)
-        offset = local.utcoffset() or timedelta()
-        business = local - timedelta(minutes=self._facts.business_day_starts_minute)
-        return NewSale(
-            params.sale_id,
-            lane_id,
-            params.quote_id if found is not None else None,
-            digest,
-            lines,
-            tuple((tender.type, tender.amount_minor) for tender in params.tenders),
-            total_minor,
-            tuple(flags),
-            refund_minor,
-            made_ms,
-            int(offset.total_seconds()) // 60,
-            business.date().isoformat(),
-            self._clock.wall_trusted(),
+    def _mirrored(self, item_id: ItemId) -> Mirrored:
+        """An item's price for a till's own table. The dwell counts as if the store were open: a table outlives the opening."""
+        item = self._view.items.get(item_id)
+        if item is None or item.removed or item_id not in self._view.in_force:
+            return Mirrored()
+        targets = self._targets(item_id, member=False)
+        bounds = tuple(self._bounds(item_id, member=True, store_open=True))
+        everybody = tuple(bound for bound in bounds if bound.audience == EVERYBODY)
+        public = _least((*targets, *(bound.curve for bound in everybody)))
+        guard = _guard(pricing.charge(public[0].points[0][0], targets, everybody)) if everybody else None
+        members: tuple[Curve, ...] = ()
+        if len(bounds) > len(everybody) or any(row.kind is PriceKind.MEMBER for row in self._view.rows.get(item_id, ())):
+            all_of_them = _least((*self._targets(item_id, member=True), *(bound.curve for bound in bounds)))
+            members = tuple(curve for curve in all_of_them if curve not in public)
+        price = MirroredPrice(
+            item_id=item_id,
+            unit=str(item.unit),
+            curves=tuple(curve.points for curve in public),
+            member_curves=tuple(curve.points for curve in members),
+            deposit_minor=item.deposit_minor,
+            guard=guard,
         )
+        return Mirrored(public, members, price)
 
-    def _sold_line(self, line: CommitLine, quote: Quote | None) -> SaleLine:
-        try:
-            item, pack_quantity = self._find(line.code, line.item_id, removed=True)
-        except RpcError:
-            return SaleLine(line.line_id, None, line.code or line.item_id or "", line.quantity, line.total_minor, None, None)
-        units = line.quantity * pack_quantity
-        quoted = next((each for each in quote.lines if each.line_id == line.line_id), None) if quote else None
-        guard = quoted.guard if quoted is not None else None
-        targets = self._targets(item.item_id, member=False)
-        target = min((curve.cost_minor(units) for curve in targets), default=None)
-        return SaleLine(line.line_id, item.item_id, line.code or "", units, line.total_minor, target, guard)
+    def _lawful_minor(self, lane_id: str, item_id: ItemId, quantity: int, code: str) -> int:
+        most_minor = max(self.charge(item_id, quantity).total_minor, self.mirror.most_minor(lane_id, item_id, quantity))
+        if not code:
+            return most_minor
+        pack = self._codes.goods(code, None, removed=True)
+        return pack.at_most(most_minor, max(1, quantity // self._units(pack, 1)))
 
-    def _refund_due(self, lines: tuple[SaleLine, ...]) -> int:
-        """What was charged above the price of now, per line: the till told us after the fact."""
-        due_minor = 0
-        for line in lines:
-            if line.item_id is not None and self._targets(line.item_id, member=False):
-                due_minor += max(0, line.total_minor - self.charge(line.item_id, line.quantity).total_minor)
-        return due_minor
-
-    def _total(self, quote: Quote | None, lines: tuple[SaleLine, ...], params: CommitParams) -> int:
-        if quote is not None and params.lines is None:
-            return quote.total_minor
-        return sum(tender.amount_minor for tender in params.tenders) or sum(line.total_minor for line in lines)
-
-    async def _conflict(self, lane_id: str, sale_id: str) -> None:
-        """Tell HQ, once for each id: a till that keeps asking must not fill the outbox."""
-        if sale_id in self._conflicts:
-            return
-        self._conflicts.append(sale_id)
-        name = hashlib.sha256(sale_id.encode()).hexdigest()[:12]
-        await self._store.note_alert("sale_id_conflict", f"lane {lane_id}: sale {sale_id} ({name}) came again with another body")
+    def _changed(self, delta: Delta) -> None:
+        self.mirror.changed(self._view.repriced)
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def _show(self, line: PricedLine) -> QuotedLine:
+    def _show(self, line: PricedLine, goods: Goods) -> QuotedLine:
         quantity = line.curve.points[0][0]
         item = self._view.items.get(line.item_id)
         return QuotedLine(
@@ -392,28 +350,31 @@ class Desk:
             guard=Guard(line.guard) if line.guard else None,
             deposit_minor=self._deposit(line),
             age_limit=(item.age_limit or None) if item else None,
+            warnings=goods.warnings,
         )
 
     def _deposit(self, line: PricedLine) -> int:
         item = self._view.items.get(line.item_id)
-        return item.deposit_minor * line.quantity if item is not None and item.sold_by == "each" else 0
+        return _deposit_minor(item, line.quantity) if item is not None else 0
 
-    def _answer(self, recorded: Recorded) -> CommitResult:
-        return CommitResult(
-            revision=self._view.revision,
-            as_of=self._as_of(),
-            stale_s=self._stale_s(),
-            sale_id=recorded.sale_id,
-            up_seq=recorded.up_seq,
-            flags=recorded.flags,
-            refund_due_minor=recorded.refund_due_minor,
-        )
 
-    def _as_of(self) -> str:
-        return rfc3339(self._clock.wall_ms())
+def _least(curves: Iterable[Curve]) -> tuple[Curve, ...]:
+    """Curves whose least is the least of all of them, for any quantity: of the plain ones only the cheapest."""
+    each_once = dict.fromkeys(curves)
+    if len(each_once) == 1:
+        return tuple(each_once)
+    plain = [curve for curve in each_once if len(curve.points) == 1]
+    least = min(plain, key=lambda curve: Fraction(curve.points[0][1], curve.points[0][0]), default=None)
+    return tuple(curve for curve in each_once if curve is least or len(curve.points) > 1)
 
-    def _stale_s(self) -> int:
-        return max(0, self._clock.now_ms() - self._heard_ms()) // 1000
+
+def _note_mirror(db: Db) -> tuple[None, Delta]:
+    set_meta(db, MIRROR_USED, "1")
+    return None, Delta()
+
+
+def _deposit_minor(item: Item, quantity: int) -> int:
+    return item.deposit_minor * quantity if item.sold_by == "each" else 0
 
 
 def _guard(charge: Charge) -> Guard | None:

@@ -1,4 +1,4 @@
-"""A store without HQ: sales and stock events go to dated JSON Lines files. What is on disk there is acknowledged, like HQ's word."""
+"""A store without HQ: sales, returns and stock events go to dated JSON Lines files. What is on disk is acknowledged, like HQ's word."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.store.store import Store
 from protocols.hq_events import Event, EventKind
 
 BATCH_MAX: Final = 500
-KINDS: Final = frozenset({EventKind.SALE, EventKind.STOCK})
+KINDS: Final = frozenset({EventKind.SALE, EventKind.RETURN, EventKind.VOID, EventKind.STOCK})
 
 
 class Exporter:

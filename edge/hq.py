@@ -21,7 +21,7 @@ from edge.hq_outbox import OutboxPublisher, Upward, wait_until
 from edge.hq_ports import HqCounters, HqTimings, Missing, Outcome, ReceiveResult, SyncStore
 from protocols.hq import SUPPORTED_TYPES, BadMessage, BadSignature, ForeignStore, Message, parse_down
 from protocols.hq_enrol import Enrolment
-from protocols.hq_events import Birth, Death, LabelCounts, SyncRequest, encode_state, encode_sync
+from protocols.hq_events import AuditHead, Birth, Death, LabelCounts, SyncRequest, encode_state, encode_sync
 from protocols.hq_messages import Head, HqAck, StreamPosition
 
 log = logging.getLogger(__name__)
@@ -221,6 +221,7 @@ class HqSync:
                 up_seq=state.last_seq,
                 up_hash=state.last_hash,
                 labels=LabelCounts(summary.labels_total, summary.labels_proven),
+                audit=AuditHead(summary.audit_entry, summary.audit_hash, summary.evidence_key or None),
             )
         )
 

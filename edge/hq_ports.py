@@ -11,7 +11,7 @@ from typing import Protocol
 
 from protocols.hq import HELD_MS_MAX, Message, StreamCursor
 from protocols.hq_enrol import Enrolment
-from protocols.hq_events import Event
+from protocols.hq_events import FIRST_PREV_HASH, Event
 
 
 class Outcome(StrEnum):
@@ -60,12 +60,15 @@ class OutboxState:
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """What a birth tells beyond cursors and chain. `snapshot` None: there is no catalogue yet."""
+    """What a birth tells beyond cursors and chain. `snapshot` None: there is no catalogue yet. `evidence_key` "": there is none yet."""
 
     version: str
     snapshot: str | None
     labels_total: int
     labels_proven: int
+    audit_entry: int = 0
+    audit_hash: str = FIRST_PREV_HASH
+    evidence_key: str = ""
 
 
 class SyncStore(Protocol):

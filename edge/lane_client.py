@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import msgspec
 
+from protocols.jsonrpc import Notified, decode_notice
 from protocols.pos import (
     Answer,
     CommitParams,
@@ -31,8 +33,13 @@ from protocols.pos import (
     decode_answer,
     encode_request,
 )
+from protocols.pos_notices import Notice
+from protocols.pos_prices import PricesParams, PricesResult
+from protocols.pos_returns import ReturnParams, ReturnResult, VoidParams, VoidResult
 
+NOTICES_MAX: Final = 256  # kept until somebody reads them; older ones say nothing that newer ones do not
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024  # a status of 30,000 labels; a lane's largest answer is about 200 KiB
+ANSWER_START: Final = b'{"jsonrpc":"2.0","id":'  # how shelfd writes an answer: no need to look for a notification
 READ_BYTES: Final = 64 * 1024
 
 T = TypeVar("T")
@@ -59,7 +66,10 @@ class DaemonGone(DaemonUnreachable):
 
 
 class LaneClient:
-    """One connection of a till. Calls are made one after the other; an RpcError is the daemon's refusal."""
+    """One connection of a till. Calls are made one after the other; an RpcError is the daemon's refusal.
+
+    `notices` holds the newest notifications that came before or between answers, for a `hello` that asked for some.
+    """
 
     def __init__(self, path: Path, connection: socket.socket, timeout_s: float) -> None:
         self._path = path
@@ -68,6 +78,7 @@ class LaneClient:
         self._lines = _Lines()
         self._turn = asyncio.Lock()
         self._last_id = 0
+        self.notices: deque[Notified] = deque(maxlen=NOTICES_MAX)
 
     @classmethod
     async def connect(cls, path: Path, *, timeout_s: float) -> Self:
@@ -97,8 +108,8 @@ class LaneClient:
     async def close(self) -> None:
         self._socket.close()
 
-    async def hello(self, lane_id: str, *, client: str = "", version: str = "") -> HelloResult:
-        return await self.call("hello", HelloParams(lane=lane_id, client=client, version=version), HelloResult)
+    async def hello(self, lane_id: str, *, client: str = "", version: str = "", notify: tuple[Notice, ...] = ()) -> HelloResult:
+        return await self.call("hello", HelloParams(lane=lane_id, client=client, version=version, notify=notify), HelloResult)
 
     async def lookup(self, params: LookupParams) -> LookupResult:
         return await self.call("item.lookup", params, LookupResult)
@@ -112,6 +123,22 @@ class LaneClient:
     async def status(self, sale_id: str) -> StatusResult:
         return await self.call("sale.status", StatusParams(sale_id), StatusResult)
 
+    async def void(self, params: VoidParams) -> VoidResult:
+        return await self.call("sale.void", params, VoidResult)
+
+    async def take_back(self, params: ReturnParams) -> ReturnResult:
+        return await self.call("return.commit", params, ReturnResult)
+
+    async def prices(self, params: PricesParams) -> PricesResult:
+        return await self.call("price.since", params, PricesResult)
+
+    async def notified(self) -> Notified:
+        """The next notification, waited for at most as long as a call may take. Raises DaemonUnreachable."""
+        async with self._turn:
+            if not self.notices:
+                await self._exchange(b"", wait_for_notice=True)
+            return self.notices.popleft()
+
     async def call(self, method: str, params: object, shape: type[T]) -> T:
         """One call, its result read as `shape` (`dict` for plain data). Raises RpcError or DaemonUnreachable."""
         async with self._turn:
@@ -119,15 +146,20 @@ class LaneClient:
             line = await self._exchange(encode_request(self._last_id, method, params))
             return _read_result(self._path, line, self._last_id, shape)
 
-    async def _exchange(self, request: bytes) -> bytes:
+    async def _exchange(self, request: bytes, *, wait_for_notice: bool = False) -> bytes:
+        """Send, and read until the answer, or until the next notification; the other ones are kept."""
         loop = asyncio.get_running_loop()
         answered = False
         try:
             async with asyncio.timeout(self._timeout_s):
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have said why before it closed
                     await loop.sock_sendall(self._socket, request)
-                while (line := self._lines.take()) is None:
-                    self._lines.add(await loop.sock_recv(self._socket, READ_BYTES))
+                line = await self._read_line(loop)
+                while (notice := _notice(line)) is not None:
+                    self.notices.append(notice)
+                    if wait_for_notice:
+                        break
+                    line = await self._read_line(loop)
             answered = True
         except TimeoutError as error:
             raise DaemonSilent(f"{self._path}: no answer within {self._timeout_s:g} s") from error
@@ -136,6 +168,11 @@ class LaneClient:
         finally:
             if not answered:  # also when the caller was cancelled: a late answer would be taken for the next call's
                 self._socket.close()
+        return line
+
+    async def _read_line(self, loop: asyncio.AbstractEventLoop) -> bytes:
+        while (line := self._lines.take()) is None:
+            self._lines.add(await loop.sock_recv(self._socket, READ_BYTES))
         return line
 
 
@@ -204,6 +241,15 @@ class _Lines:
         line = bytes(self._data[:end])
         del self._data[: end + 1]
         return line
+
+
+def _notice(line: bytes) -> Notified | None:
+    if line.startswith(ANSWER_START):
+        return None
+    try:
+        return decode_notice(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # the reader of answers says what is wrong with it
 
 
 def _absent(path: Path, error: OSError) -> DaemonUnreachable:

@@ -17,7 +17,10 @@ class Reading:
     outbox_age_s: float
     radios_up: dict[str, bool]
     guard_items_held: dict[str, int]
-    guard_given_away_minor: int
+    guard_given_away_minor: dict[str, int]  # by reason
+    guard_overrides: int
+    labels_retired: int
+    attempts_proven: dict[str, int]  # by grade, since start
     sales_recorded: int
     sales_repeated: int
     quotes: int

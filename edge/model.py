@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import NewType
 
 ItemId = NewType("ItemId", str)  # HQ's SKU text
@@ -19,6 +20,10 @@ COST_MINOR_MAX = 2**53 - 1  # a cost stops here: 500 of them still add up in 64 
 CURVE_POINTS_MAX = 24  # the guard compares offers for 1 to 24 pieces; bounds the cost search
 EXACT_BUNDLES = 24  # so many of the smallest bundle are combined exactly; above, whole best bundles are taken first
 LABEL_ITEMS_MAX = 8  # as many as a template can place (render.fields.ITEMS_MAX)
+
+PLU_ATTRIBUTE = "plu"  # the attribute of an item that holds its PLUs, with blanks between them
+EVERYBODY, MEMBERS = "all", "member"  # audiences of an offer: whoever reads the label, or only who shows a membership
+PAPER = "paper"  # the kind of a label without a radio: people print it, hang it and say so
 
 
 class Unit(StrEnum):
@@ -89,12 +94,17 @@ class Curve:
         return min(taken_minor + best_minor, COST_MINOR_MAX)
 
     def is_above(self, other: Curve) -> bool:
-        """Whether some quantity costs more here than there: by the first point's rate, at a point of either curve, or for one."""
-        (quantity, total), (other_quantity, other_total) = self.points[0], other.points[0]
-        if len(self.points) == len(other.points) == 1 and total * other_quantity > other_total * quantity:
-            return True
-        quantities = {point[0] for point in (*self.points, *other.points)} | {1}
-        return any(self.cost_minor(quantity) > other.cost_minor(quantity) for quantity in quantities)
+        """Whether some quantity costs more here than there: by the rate of two plain prices, else at 1 to 24 pieces or at any point."""
+        return self != other and _is_above(self, other)
+
+
+@lru_cache(maxsize=4096)  # a store has few bundles; they meet again and again
+def _is_above(one: Curve, other: Curve) -> bool:
+    if len(one.points) == len(other.points) == 1:
+        (quantity, total), (other_quantity, other_total) = one.points[0], other.points[0]
+        return total * other_quantity > other_total * quantity
+    quantities = {point[0] for point in (*one.points, *other.points)} | set(range(1, CURVE_POINTS_MAX + 1))
+    return any(one.cost_minor(quantity) > other.cost_minor(quantity) for quantity in quantities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,20 @@ class Item:
     @property
     def unit(self) -> Unit:
         return UNIT_OF_SOLD_BY[self.sold_by]
+
+    @property
+    def plus(self) -> tuple[str, ...]:
+        """The PLUs that a cashier may type for it: none once it has left the catalogue."""
+        return () if self.removed else tuple(plu for name, text in self.attributes if name == PLU_ATTRIBUTE for plu in text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Lots of an item that must not be sold, or all of it, as HQ said last."""
+
+    lots: frozenset[str]
+    all_lots: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +199,7 @@ class Offer:
     item_id: ItemId
     curve: Curve
     page: int = 0
-    audience: str = "all"
+    audience: str = EVERYBODY
     row_id: int | None = None
 
 
@@ -191,8 +215,20 @@ class MayKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A person took the label out of shoppers' sight: what it may show bounds for the dwell from then on, and no longer."""
+
+    boot_id: str
+    at_ms: int
+    dwell_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class MayEntry:
-    """One member of a label's may-set: an attempt, or UNKNOWN, with the offers that a shopper may read there."""
+    """One member of a label's may-set: an attempt, or UNKNOWN, with the offers that a shopper may read there.
+
+    `release` is set while its label is retired: the member stays what it is, for the day that the label comes back.
+    """
 
     attempt_id: AttemptId
     label_id: str
@@ -204,11 +240,15 @@ class MayEntry:
     gone_boot_id: str = ""
     gone_ms: int = 0
     dwell_ms: int = 0
+    release: Release | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QuoteLine:
-    """A priced line: `curve` is the offer that gave the lowest total, `target_total_minor` what the target alone would cost."""
+    """A priced line: `curve` is the offer that gave the lowest total, `target_total_minor` what the target alone would cost.
+
+    `scans` is how often a pack was scanned whose price told its quantity: the same scans never get dearer, whatever they weigh then.
+    """
 
     line_id: str
     item_id: ItemId
@@ -220,6 +260,7 @@ class QuoteLine:
     target_total_minor: int
     curve: Curve
     guard: str | None
+    scans: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,25 @@
-"""The lanes: one Unix socket each, `hello` first, then calls to the `LaneDesk` that knows prices and records sales.
+"""The lanes: one Unix socket each, or TLS on a LAN address; `hello` first, then calls to the `LaneDesk` that prices and records.
 
-Which lane speaks is decided by the socket, never by the message: `hello` states the lane's id only so that a wrong connection is
-noticed before it sells.
+Which lane speaks is decided by the socket or the client's certificate, never by the message: `hello` states the lane's id only so that
+a wrong connection is noticed before it sells.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+import msgspec
+
+from edge.notices import Subscriber
 from edge.rpc import CallLater, ConnectionLimiter, Peer, RpcHooks, RpcLimits, RpcServer
-from protocols.pos import (
-    LANE_METHODS,
-    CommitParams,
-    CommitResult,
-    ErrorCode,
-    HelloParams,
-    HelloResult,
-    LookupParams,
-    LookupResult,
-    Method,
-    QuoteParams,
-    QuoteResult,
-    Request,
-    RpcError,
-    StatusParams,
-    StatusResult,
-    read_params,
-)
+from edge.rpc_tls import TlsListen, TlsServer
+from protocols.pos import LANE_METHODS, ErrorCode, HelloParams, HelloResult, Method, Request, RpcError, read_params
+from protocols.pos_notices import Notice
 
 SERVER_NAME: Final = "shelfd"
 
@@ -49,28 +38,38 @@ class StoreHello:
     stale_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method: what its parameters look like, and who answers (lane id, parameters): the result, or a coroutine of it."""
+
+    shape: type[msgspec.Struct]
+    answer: Callable[[str, Any], object]
+
+
 class LaneDesk(Protocol):
     """What the lanes are served from. Each call may raise RpcError; anything else that it raises ends the process."""
+
+    @property
+    def calls(self) -> Mapping[str, Call]:
+        """Every method but `hello`. What changes something is durable before it is answered."""
 
     def ready(self) -> bool:
         """Whether there are prices to sell at. While not, every call but `hello` is answered `not_ready`."""
 
     def hello_info(self) -> StoreHello: ...
 
-    def lookup(self, lane_id: str, params: LookupParams) -> LookupResult: ...
 
-    async def quote(self, lane_id: str, params: QuoteParams) -> QuoteResult:
-        """Returns once the quote is durable."""
+class LaneNotices(Protocol):
+    """Who tells the lanes what they asked to be told."""
 
-    async def commit(self, lane_id: str, params: CommitParams) -> CommitResult:
-        """Returns once the sale is durable; the same sale again gets the stored answer."""
+    def subscribe(self, lane_id: str, asked: Iterable[Notice], push: Callable[[bytes], bool]) -> Subscriber: ...
 
-    def status(self, lane_id: str, params: StatusParams) -> StatusResult: ...
+    def unsubscribe(self, subscriber: Subscriber) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LaneSocket:
-    """One lane of the configuration. `allowed_uids` None leaves it to the file's mode and group."""
+    """A lane on a Unix socket. `allowed_uids` None leaves it to the file's mode and group."""
 
     lane_id: str
     path: Path
@@ -91,16 +90,29 @@ class ClientInfo:
 class LaneSession:
     """One connection of a lane."""
 
-    __slots__ = ("_desk", "_lane_id", "_on_hello", "_peer", "_said_hello")
+    __slots__ = ("_calls", "_desk", "_lane_id", "_notices", "_on_hello", "_peer", "_push", "_said_hello", "_subscriber")
 
     methods = LANE_METHODS
 
-    def __init__(self, desk: LaneDesk, lane_id: str, peer: Peer, on_hello: Callable[[ClientInfo], None]) -> None:
+    def __init__(
+        self, desk: LaneDesk, lane_id: str, peer: Peer, on_hello: Callable[[ClientInfo], None], notices: LaneNotices | None
+    ) -> None:
         self._desk = desk
+        self._calls = desk.calls
         self._lane_id = lane_id
         self._peer = peer
         self._on_hello = on_hello
+        self._notices = notices
+        self._push: Callable[[bytes], bool] | None = None
+        self._subscriber: Subscriber | None = None
         self._said_hello = False
+
+    def opened(self, push: Callable[[bytes], bool]) -> None:
+        self._push = push
+
+    def closed(self) -> None:
+        self._subscribe(())
+        self._push = None
 
     def call(self, request: Request) -> object:
         """The result, or a coroutine of it. Raises RpcError."""
@@ -110,22 +122,14 @@ class LaneSession:
             raise RpcError(ErrorCode.HELLO_REQUIRED, "hello comes first on each connection")
         if not self._desk.ready():
             raise RpcError(ErrorCode.NOT_READY)
-        match request.method:
-            case Method.LOOKUP:
-                return self._desk.lookup(self._lane_id, read_params(request.params, LookupParams))
-            case Method.QUOTE:
-                return self._desk.quote(self._lane_id, read_params(request.params, QuoteParams))
-            case Method.COMMIT:
-                return self._desk.commit(self._lane_id, read_params(request.params, CommitParams))
-            case Method.STATUS:
-                return self._desk.status(self._lane_id, read_params(request.params, StatusParams))
-            case _:
-                raise RpcError(ErrorCode.UNKNOWN_METHOD)
+        call = self._calls[request.method]
+        return call.answer(self._lane_id, read_params(request.params, call.shape))
 
     def _hello(self, params: HelloParams) -> HelloResult:
         if params.lane != self._lane_id:
-            raise RpcError(ErrorCode.LANE_MISMATCH, f"this socket belongs to lane {self._lane_id}, not {params.lane}")
+            raise RpcError(ErrorCode.LANE_MISMATCH, f"this connection belongs to lane {self._lane_id}, not {params.lane}")
         self._said_hello = True
+        self._subscribe(params.notify)
         self._on_hello(ClientInfo(self._lane_id, self._peer, params.client, params.version))
         store = self._desk.hello_info()
         return HelloResult(
@@ -142,9 +146,20 @@ class LaneSession:
             stale_s=store.stale_s,
         )
 
+    def _subscribe(self, asked: Iterable[Notice]) -> None:
+        """What this connection is told from now on; a later `hello` replaces an earlier one's wishes."""
+        if self._notices is None:
+            return
+        if self._subscriber is not None:
+            self._notices.unsubscribe(self._subscriber)
+            self._subscriber = None
+        wanted = tuple(asked)
+        if wanted and self._push is not None:
+            self._subscriber = self._notices.subscribe(self._lane_id, wanted, self._push)
+
 
 class LaneServer:
-    """All lane sockets of the store. They share one desk and, with the control socket, one connection limiter."""
+    """All listeners of the lanes. They share one desk and, with the control socket, one connection limiter."""
 
     def __init__(
         self,
@@ -157,12 +172,19 @@ class LaneServer:
         limits: RpcLimits | None = None,
         on_hello: Callable[[ClientInfo], None] = lambda client: None,
         call_later: CallLater | None = None,
+        notices: LaneNotices | None = None,
+        tls: Iterable[TlsListen] = (),
     ) -> None:
-        self._servers = [
+        def session(lane_id: str, peer: Peer) -> LaneSession:
+            return LaneSession(desk, lane_id, peer, on_hello, notices)
+
+        lanes, tls = tuple(lanes), tuple(tls)
+        self._lane_ids = dict.fromkeys([*(lane.lane_id for lane in lanes), *(lane for listen in tls for lane in listen.lanes.values())])
+        self._servers: list[RpcServer | TlsServer] = [
             RpcServer(
                 lane.lane_id,
                 lane.path,
-                lambda peer, lane_id=lane.lane_id: LaneSession(desk, lane_id, peer, on_hello),  # type: ignore[misc]
+                partial(session, lane.lane_id),
                 limiter=limiter,
                 hooks=hooks,
                 clock=clock,
@@ -173,15 +195,18 @@ class LaneServer:
             )
             for lane in lanes
         ]
+        self._servers += [
+            TlsServer(listen, session, limiter=limiter, hooks=hooks, clock=clock, limits=limits, call_later=call_later) for listen in tls
+        ]
 
     @property
     def connections(self) -> dict[str, int]:
         """Open connections by lane."""
-        return {server.name: server.connections for server in self._servers}
+        return {lane_id: sum(server.connections_of(lane_id) for server in self._servers) for lane_id in self._lane_ids}
 
     async def start(self) -> None:
         """Listen on every lane, or on none: raises ListenError with what was opened closed again."""
-        opened: list[RpcServer] = []
+        opened: list[RpcServer | TlsServer] = []
         try:
             for server in self._servers:
                 await server.start()

@@ -58,7 +58,11 @@ class Metrics:
         for reason, count in now.guard_items_held.items():
             held.add_metric([reason], count)
         yield held
-        yield _counter("shelfd_guard_given_away_minor", "Money the guard took off target prices, minor units", now.guard_given_away_minor)
+        given_away = now.guard_given_away_minor
+        yield _by("shelfd_guard_given_away_minor", "Money the guard took off target prices, minor units", "reason", given_away)
+        yield _counter("shelfd_guard_overrides", "Pictures let go after release_after_hours, unproven", now.guard_overrides)
+        yield _gauge("shelfd_labels_retired", "Labels that people took out of use", now.labels_retired)
+        yield _by("shelfd_attempts_proven", "Attempts proven, by how sure it is", "grade", now.attempts_proven)
         yield _counter("shelfd_sales", "Sales recorded", now.sales_recorded)
         yield _counter("shelfd_sales_repeated", "Sales sent again and answered from the record", now.sales_repeated)
         yield _counter("shelfd_quotes", "Quotes given", now.quotes)

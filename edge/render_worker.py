@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -28,9 +29,11 @@ class RenderedLabel:
     payload_md5: str
 
 
-def prepare(cache_dir: Path) -> None:
+def prepare(cache_dir: Path, daemon_pid: int) -> None:
     """Once per worker: end with the daemon however it ends, step back behind it, then compile or load the kernels and the glyphs."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != daemon_pid:  # it ended before the kernel was asked
+        os._exit(1)
     os.nice(NICE)
     begin_s = time.perf_counter()
     from render import api
@@ -49,6 +52,19 @@ def draw(fields: LabelFields, attempt_number: int, codecs: tuple[str, ...], temp
     rendered = api.render(fields, attempt_number, codecs, templates)
     md5 = hashlib.md5(rendered.data, usedforsecurity=False).hexdigest()
     return RenderedLabel(rendered.codec, rendered.data, rendered.picture_hash, md5)
+
+
+def draw_again(fields: str, attempt_number: int, scale: int, templates: TemplateSource) -> tuple[str, bytes]:
+    """(picture hash, PNG) of an attempt from the fields as stored. Raises render's errors; ValueError for a text that is no fields."""
+    from render import api
+
+    values = json.loads(fields)
+    if not isinstance(values, dict):
+        raise ValueError("the stored fields are no JSON object")
+    label = LabelFields.from_dict(values)
+    indices = api.picture(label, attempt_number, templates)
+    kind = api.panel(label.panel)
+    return api.picture_hash(kind, indices), api.indices_to_png(kind, indices, scale)
 
 
 def draw_png(fields: LabelFields, scale: int, templates: TemplateSource) -> bytes:

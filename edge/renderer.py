@@ -37,6 +37,10 @@ class Renderer:
         """Raises render's errors for a picture that cannot be, RenderFailed for workers that fail."""
         return await self._run(render_worker.draw, fields, attempt_number, codecs, self._templates)
 
+    async def draw_again(self, fields: str, attempt_number: int, scale: int) -> tuple[str, bytes]:
+        """(picture hash, PNG) of an attempt that was sent once, from its stored fields. Raises as `draw`, and ValueError."""
+        return await self._run(render_worker.draw_again, fields, attempt_number, scale, self._templates)
+
     async def draw_png(self, fields: LabelFields, scale: int) -> bytes:
         return await self._run(render_worker.draw_png, fields, scale, self._templates)
 
@@ -65,7 +69,7 @@ class Renderer:
             os.environ.setdefault("NUMBA_CACHE_DIR", str(self._cache_dir))
             context = multiprocessing.get_context("spawn")  # a fork would copy the lanes' sockets and threads
             self._pool = ProcessPoolExecutor(
-                self._workers, mp_context=context, initializer=render_worker.prepare, initargs=(self._cache_dir,)
+                self._workers, mp_context=context, initializer=render_worker.prepare, initargs=(self._cache_dir, os.getpid())
             )
         return self._pool
 

@@ -1,4 +1,4 @@
-"""JSON-RPC over Unix sockets: the server behind the lanes and the control socket.
+"""JSON-RPC over stream sockets: the server behind the lanes and the control socket.
 
 One connection is served strictly in order: a call starts when the one before it is answered, so that a status asked after a
 commit sees it. Calls of different connections run side by side. Every quantity a peer could grow is bounded: connections, bytes
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from edge.rpc_connection import Cancellable, Connection, Drop, RpcHooks, RpcLimits, Session
-from edge.unix_socket import ListenError, Peer, bind_private, remove_socket
+from edge.unix_socket import ListenError, Peer, bind_private, read_credentials, remove_socket
 from protocols.jsonrpc import ErrorCode, RpcError
 
-__all__ = ["ConnectionLimiter", "Drop", "ListenError", "Peer", "RpcHooks", "RpcLimits", "RpcServer", "Session"]
+__all__ = ["BACKLOG", "ConnectionLimiter", "Drop", "ListenError", "Peer", "RpcHooks", "RpcLimits", "RpcServer", "Serving", "Session"]
 
 CONNECTIONS_ALL_MAX: Final = 64  # over all listeners: 16 lanes with 4 each
 BACKLOG: Final = 16  # a few tills reconnecting at once after a restart
@@ -47,8 +47,79 @@ class ConnectionLimiter:
         self._free += 1
 
 
-class RpcServer:
-    """One listening socket. `clock` gives seconds for latencies; `call_later` runs the deadlines in real time (default: the loop)."""
+class Serving:
+    """The connections of one listener. `clock` gives seconds for latencies; `call_later` runs the deadlines in real time (default:
+    the loop)."""
+
+    half_close = True  # a peer may close its sending side and still read its answers
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        limiter: ConnectionLimiter,
+        hooks: RpcHooks,
+        clock: Callable[[], float],
+        limits: RpcLimits | None = None,
+        call_later: CallLater | None = None,
+    ) -> None:
+        self.name = name
+        self.hooks = hooks
+        self.clock = clock
+        self.limits = limits or RpcLimits()
+        self._limiter = limiter
+        self._call_later = call_later
+        self._accepted = 0
+        self._open: dict[Connection, str] = {}  # with the name that its limit counts under: the lane
+        self._gone = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """Connections that hold a place, those whose last call still runs included."""
+        return len(self._open)
+
+    def connections_of(self, name: str) -> int:
+        """Those that count under a name."""
+        return sum(1 for each in self._open.values() if each == name)
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> Cancellable:
+        call_later = self._call_later or asyncio.get_running_loop().call_later
+        return call_later(delay_s, action)
+
+    def leave(self, connection: Connection) -> None:
+        del self._open[connection]
+        self._limiter.give_back()
+        if not self._open:
+            self._gone.set()
+
+    def _refuse(self, reason: Drop, error: RpcError) -> RpcError:
+        self.hooks.on_drop(self.name, reason)
+        return error
+
+    def _take_place(self, connection: Connection, name: str) -> RpcError | None:
+        """Give a connection a place among those of `name`, or say why there is none."""
+        if self.connections_of(name) >= self.limits.connections or not self._limiter.take():
+            return self._refuse(Drop.BUSY, RpcError(ErrorCode.BUSY, "too many connections"))
+        self._open[connection] = name
+        self._accepted += 1
+        return None
+
+    async def _drain(self, grace_s: float) -> None:
+        """Let running calls finish and their answers leave for `grace_s`, then cut what is left."""
+        self._gone.clear()
+        for connection in tuple(self._open):
+            connection.finish()
+        if self._open:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._gone.wait()
+            except TimeoutError:
+                for connection in tuple(self._open):
+                    connection.cut()
+
+
+class RpcServer(Serving):
+    """One listening Unix socket."""
 
     def __init__(
         self,
@@ -65,26 +136,13 @@ class RpcServer:
         call_later: CallLater | None = None,
     ) -> None:
         """`allowed_uids` None leaves it to the file's mode; `group_id` gives the socket file to that group."""
-        self.name = name
+        super().__init__(name, limiter=limiter, hooks=hooks, clock=clock, limits=limits, call_later=call_later)
         self.path = path
-        self.hooks = hooks
-        self.clock = clock
-        self.limits = limits or RpcLimits()
         self._open_session = open_session
-        self._limiter = limiter
         self._allowed_uids = allowed_uids
         self._group_id = group_id
-        self._call_later = call_later
         self._server: asyncio.Server | None = None
         self._inode = 0
-        self._accepted = 0
-        self._connections: set[Connection] = set()
-        self._gone = asyncio.Event()
-
-    @property
-    def connections(self) -> int:
-        """Connections that hold a place, those whose last call still runs included."""
-        return len(self._connections)
 
     async def start(self) -> None:
         """Listen. Raises ListenError."""
@@ -99,35 +157,12 @@ class RpcServer:
             return
         self._server.close()
         remove_socket(self.path, self._inode)
-        self._gone.clear()
-        for connection in tuple(self._connections):
-            connection.finish()
-        if self._connections:
-            try:
-                async with asyncio.timeout(grace_s):
-                    await self._gone.wait()
-            except TimeoutError:
-                for connection in tuple(self._connections):
-                    connection.cut()
+        await self._drain(grace_s)
 
-    def later(self, delay_s: float, action: Callable[[], None]) -> Cancellable:
-        call_later = self._call_later or asyncio.get_running_loop().call_later
-        return call_later(delay_s, action)
-
-    def admit(self, connection: Connection, pid: int, uid: int, gid: int) -> Session | RpcError:
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> Session | RpcError:
         """A session for a new connection, or why there is none."""
+        pid, uid, gid = read_credentials(transport.get_extra_info("socket"))
         if self._allowed_uids is not None and uid not in self._allowed_uids:
-            self.hooks.on_drop(self.name, Drop.FORBIDDEN)
-            return RpcError(ErrorCode.FORBIDDEN, f"uid {uid} may not use {self.name}")
-        if len(self._connections) >= self.limits.connections or not self._limiter.take():
-            self.hooks.on_drop(self.name, Drop.BUSY)
-            return RpcError(ErrorCode.BUSY, "too many connections")
-        self._connections.add(connection)
-        self._accepted += 1
-        return self._open_session(Peer(self.name, self._accepted, pid, uid, gid))
-
-    def leave(self, connection: Connection) -> None:
-        self._connections.remove(connection)
-        self._limiter.give_back()
-        if not self._connections:
-            self._gone.set()
+            return self._refuse(Drop.FORBIDDEN, RpcError(ErrorCode.FORBIDDEN, f"uid {uid} may not use {self.name}"))
+        refusal = self._take_place(connection, self.name)
+        return refusal or self._open_session(Peer(self.name, self._accepted, pid, uid, gid))

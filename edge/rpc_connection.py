@@ -9,9 +9,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import CoroutineType
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
-from edge.unix_socket import read_credentials
 from protocols.jsonrpc import (
     FRAME_BYTES_MAX,
     ErrorCode,
@@ -49,6 +48,17 @@ class Session(Protocol):
 
     def call(self, request: Request) -> object:
         """The result (a Struct, plain data or msgspec.Raw), or a coroutine that returns it. RpcError from either is the answer."""
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A session that also says something unasked."""
+
+    def opened(self, push: Callable[[bytes], bool]) -> None:
+        """`push` sends a line; False: the peer takes nothing now, and the line is not kept."""
+
+    def closed(self) -> None:
+        """The connection is gone."""
 
 
 class Cancellable(Protocol):
@@ -89,7 +99,11 @@ class Host(Protocol):
 
     def later(self, delay_s: float, action: Callable[[], None]) -> Cancellable: ...
 
-    def admit(self, connection: Connection, pid: int, uid: int, gid: int) -> Session | RpcError: ...
+    @property
+    def half_close(self) -> bool:
+        """Whether a peer may close its sending side and still read its answers."""
+
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> Session | RpcError: ...
 
     def leave(self, connection: Connection) -> None: ...
 
@@ -123,12 +137,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour, not by class
         self._transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
-        session = self._server.admit(self, *read_credentials(transport.get_extra_info("socket")))
+        session = self._server.admit(self, self._transport)
         if isinstance(session, RpcError):
             self._transport.write(encode_error(None, session))
             self._close()
         else:
             self._session = session
+            if isinstance(session, Listening):
+                session.opened(self.push)
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
@@ -151,7 +167,7 @@ class Connection(asyncio.Protocol):
         self._stop_frame_timer()
         if self._task is None and not self._waiting:
             self._close()
-        return True  # a script may close its side at once and still wait for the answers
+        return self._server.half_close  # a script may close its side at once and still wait for the answers
 
     def pause_writing(self) -> None:
         self._unread = True
@@ -166,12 +182,23 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._ending = True
+        if isinstance(self._session, Listening):
+            self._session.closed()
         self._waiting.clear()
         self._stop_frame_timer()
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         if self._task is None and self._session is not None:
             self._server.leave(self)
+
+    # What the session calls.
+
+    def push(self, line: bytes) -> bool:
+        """Send a line that answers nothing. False, and nothing sent, while the peer does not take what it has."""
+        if self._ending or self._unread or self._transport.is_closing():
+            return False
+        self._transport.write(line)
+        return True
 
     # What the server calls.
 

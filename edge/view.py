@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from edge.model import Binding, InForce, Item, ItemId, LabelState, MayEntry, PriceRow, Quote, QuoteLine
+from edge.model import Binding, InForce, Item, ItemId, LabelState, MayEntry, PriceRow, Quote, QuoteLine, Recall
+from edge.stock import Hold, Level, full_shelf, shelf_step
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -25,12 +26,15 @@ class Delta:
     barcodes: dict[str, tuple[ItemId, int] | None] = field(default_factory=dict)
     rows: dict[ItemId, tuple[PriceRow, ...]] = field(default_factory=dict)
     in_force: dict[ItemId, InForce] = field(default_factory=dict)
-    stock: dict[ItemId, int] = field(default_factory=dict)
+    stock: dict[ItemId, int] = field(default_factory=dict)  # on hand
+    reserved: dict[ItemId, tuple[int, int]] = field(default_factory=dict)  # held, in escrow
+    holds: dict[str, Hold | None] = field(default_factory=dict)  # the open ones
     labels: dict[str, LabelState] = field(default_factory=dict)
     bindings: dict[str, Binding | None] = field(default_factory=dict)
     may: dict[tuple[str, int], MayEntry | None] = field(default_factory=dict)
     quotes: dict[str, Quote | None] = field(default_factory=dict)
     waiting: dict[ItemId, bool] = field(default_factory=dict)  # whether a message waits for the item's labels
+    recalls: dict[ItemId, Recall | None] = field(default_factory=dict)
     outbox_grew: bool = False
     generation: str | None = None
 
@@ -42,7 +46,21 @@ class Delta:
         self.generation = self.generation if later.generation is None else later.generation
 
 
-_TABLES = ("items", "barcodes", "rows", "in_force", "stock", "labels", "bindings", "may", "quotes", "waiting")
+_TABLES = (
+    "items",
+    "barcodes",
+    "rows",
+    "in_force",
+    "stock",
+    "reserved",
+    "holds",
+    "labels",
+    "bindings",
+    "may",
+    "quotes",
+    "waiting",
+    "recalls",
+)
 
 
 class View:
@@ -51,10 +69,15 @@ class View:
     def __init__(self) -> None:
         self.items: dict[ItemId, Item] = {}
         self.barcodes: dict[str, tuple[ItemId, int]] = {}
+        self.plus: dict[str, set[ItemId]] = {}  # items by PLU
+        self.recalls: dict[ItemId, Recall] = {}
         self.codes: dict[ItemId, str] = {}  # the code to print for an item: the one of a single piece, first by number
         self.rows: dict[ItemId, tuple[PriceRow, ...]] = {}
         self.in_force: dict[ItemId, InForce] = {}
         self.stock: dict[ItemId, int] = {}
+        self.reserved: dict[ItemId, tuple[int, int]] = {}
+        self.holds: dict[str, Hold] = {}
+        self.repriced: set[ItemId] = set()  # items that the last delta may have made cheaper or dearer
         self.labels: dict[str, LabelState] = {}
         self.bindings: dict[str, Binding] = {}
         self.quotes: dict[str, Quote] = {}
@@ -72,8 +95,26 @@ class View:
         self._boundaries: list[tuple[int, ItemId]] = []  # a heap; no boundary is in it twice
         self._watched: set[tuple[int, ItemId]] = set()
         self._looked_ms = 0
+        self._differing: dict[ItemId, None] = {}  # some label may show the item at another curve than the target's
 
     # -- reading ---------------------------------------------------------------------------------------------------------
+
+    def level(self, item_id: ItemId) -> Level:
+        """The item's units by account."""
+        return Level(self.stock.get(item_id, 0), *self.reserved.get(item_id, (0, 0)))
+
+    def in_baskets(self, item_ids: Iterable[ItemId], lane_id: str) -> set[ItemId]:
+        """Those of the items that a live quote of the lane holds."""
+        return {
+            item_id
+            for item_id in item_ids
+            if any(self.quotes[quote_id].lane_id == lane_id for quote_id in self._leases_of_item.get(item_id, ()))
+        }
+
+    def baskets_holding(self, item_ids: Iterable[ItemId], lane_id: str) -> set[str]:
+        """The lane's baskets with a live quote for one of these items."""
+        quotes = {quote_id for item_id in item_ids for quote_id in self._leases_of_item.get(item_id, ())}
+        return {quote.basket_id for quote_id in quotes if (quote := self.quotes[quote_id]).lane_id == lane_id}
 
     def may_of_item(self, item_id: ItemId) -> Iterable[MayEntry]:
         """Every may-set entry with an offer for the item, on any label."""
@@ -87,6 +128,10 @@ class View:
         for entries in self._may_of_label.values():
             yield from entries.values()
 
+    def maybe_held(self) -> list[ItemId]:
+        """Items that a label may show at another offer than the price in force: no other can be held down, or need a look."""
+        return list(self._differing)
+
     def labels_of_item(self, item_id: ItemId) -> frozenset[str]:
         """Labels bound to the item now."""
         return frozenset(self._labels_of_item.get(item_id, ()))
@@ -95,6 +140,12 @@ class View:
         """The lines for the item, of each live quote that has some."""
         for lines in self._leases_of_item.get(item_id, {}).values():
             yield tuple(lines)
+
+    def member_leased_lines(self, item_id: ItemId) -> Iterator[tuple[QuoteLine, ...]]:
+        """The same of quotes to members: an offer to members says nothing to anybody else."""
+        for quote_id, lines in self._leases_of_item.get(item_id, {}).items():
+            if self.quotes[quote_id].member:
+                yield tuple(lines)
 
     def quote_of_basket(self, lane_id: str, basket_id: str) -> Quote | None:
         """The lane's live quote for the basket."""
@@ -125,7 +176,10 @@ class View:
 
     def apply(self, delta: Delta) -> None:
         """Take over what a transaction committed."""
+        self.repriced = {*delta.rows, *delta.in_force}
+        self.repriced.update(item_id for item_id, item in delta.items.items() if self.items.get(item_id) != item)
         for item_id, item in delta.items.items():
+            self._put_plus(item_id, item)
             _put(self.items, item_id, item)
             self.changed_items.add(item_id)
         for code, owner in delta.barcodes.items():
@@ -138,7 +192,8 @@ class View:
         for item_id, in_force in delta.in_force.items():
             self.in_force[item_id] = in_force
             self.changed_items.add(item_id)
-        self.stock.update(delta.stock)
+            self._compare(item_id)
+        self._put_stock(delta)
         self.labels.update(delta.labels)
         self.changed_labels.update(delta.labels)
         for label_id, binding in delta.bindings.items():
@@ -150,6 +205,8 @@ class View:
         for item_id, waits in delta.waiting.items():
             (self.waiting.add if waits else self.waiting.discard)(item_id)
             self.changed_items.add(item_id)
+        for item_id, recall in delta.recalls.items():
+            _put(self.recalls, item_id, recall)
         if delta.generation is not None:
             self.generation = delta.generation
         if delta.items or delta.rows or delta.in_force or delta.may or delta.bindings or delta.generation is not None:
@@ -176,6 +233,13 @@ class View:
             (singles.add if owner == (item_id, 1) else singles.discard)(code)
             _put(self.codes, item_id, min(singles, default=None))
 
+    def _put_plus(self, item_id: ItemId, item: Item | None) -> None:
+        old = self.items.get(item_id)
+        for plu in old.plus if old is not None else ():
+            self.plus[plu].discard(item_id)
+        for plu in item.plus if item is not None else ():
+            self.plus.setdefault(plu, set()).add(item_id)
+
     def _bind(self, label_id: str, binding: Binding | None) -> None:
         old = self.bindings.get(label_id)
         for item_id in old.items if old else ():
@@ -186,15 +250,41 @@ class View:
         self.changed_items.update(old.items if old else ())  # one label fewer may be all that its confirmation waited for
         self.changed_labels.add(label_id)
 
+    def _put_stock(self, delta: Delta) -> None:
+        for item_id, on_hand in delta.stock.items():
+            item = self.items.get(item_id)
+            if item is not None and self._labels_of_item.get(item_id):
+                full = full_shelf(item.attributes)
+                if shelf_step(self.stock.get(item_id), full) != shelf_step(on_hand, full):
+                    self.changed_items.add(item_id)
+            self.stock[item_id] = on_hand
+        for item_id, reserved in delta.reserved.items():
+            _put(self.reserved, item_id, reserved if any(reserved) else None)
+        for hold_id, hold in delta.holds.items():
+            _put(self.holds, hold_id, hold)
+
     def _put_may(self, label_id: str, attempt_id: int, entry: MayEntry | None) -> None:
         old = self._may_of_label.get(label_id, {}).get(attempt_id)
         for offer in old.offers if old else ():
             self._may_of_item.get(offer.item_id, {}).pop(attempt_id, None)
+            self.repriced.add(offer.item_id)
         entries = self._may_of_label.setdefault(label_id, {})
         _put(entries, attempt_id, entry)
         for offer in entry.offers if entry else ():
             self._may_of_item.setdefault(offer.item_id, {})[attempt_id] = entry  # type: ignore[assignment]
+            self.repriced.add(offer.item_id)
+        for item_id in {offer.item_id for each in (old, entry) if each is not None for offer in each.offers}:
+            self._compare(item_id)
         self.changed_labels.add(label_id)
+
+    def _compare(self, item_id: ItemId) -> None:
+        in_force = self.in_force.get(item_id)
+        curve = in_force.row.curve if in_force is not None else None
+        entries = self._may_of_item.get(item_id, {}).values()
+        if any(offer.item_id == item_id and offer.curve != curve for entry in entries for offer in entry.offers):
+            self._differing[item_id] = None
+        else:
+            self._differing.pop(item_id, None)
 
     def _put_quote(self, quote_id: str, quote: Quote | None) -> None:
         if quote is not None and quote_id in self.quotes:

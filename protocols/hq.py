@@ -22,22 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta, Struct
 
-from protocols.hq_messages import (
-    TYPES,
-    BadBody,
-    Body,
-    Id,
-    Incarnation,
-    Instant,
-    Refused,
-    Seq,
-    SeqOrNone,
-    Sha256,
-    SnapshotManifest,
-    decode_body,
-    decode_chunk,
-    utc_ms,
-)
+from protocols.hq_fields import Id, Incarnation, Instant, Seq, SeqOrNone, Sha256
+from protocols.hq_messages import TYPES, BadBody, Body, Refused, SnapshotManifest, decode_body, decode_chunk, utc_ms
 
 MESSAGE_MAX_BYTES: Final = 128 * 1024  # the smallest limit of the brokers in use (AWS IoT Core)
 HEADER_MAX_BYTES: Final = 8 * 1024  # header of a message with a raw body; where the data is in the header, the message limit holds

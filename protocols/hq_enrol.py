@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta, Struct
 
 from protocols.hq import TOPIC_PREFIX, Topics, partition_of, public_key
-from protocols.hq_messages import Incarnation
+from protocols.hq_fields import Incarnation
 
 KEYS_MAX: Final = 4  # two in use while a key is changed, and room for one change that was not finished
 FILE_MAX_BYTES: Final = 64 * 1024  # far above four keys and a path

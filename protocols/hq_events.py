@@ -15,9 +15,11 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from protocols.hq_messages import Incarnation, Seq, SeqOrNone, Sha256, StreamPosition
+from protocols.hq_fields import Incarnation, Seq, SeqOrNone, Sha256
+from protocols.hq_messages import StreamPosition
 
 BATCH_EVENTS_MAX: Final = 20  # events in one message: HQ's flow limit
+BATCH_CHARS_MAX: Final = 64 * 1024  # of data in one message of several events: as JSON in JSON it stays below brokers' 128 KiB
 FIRST_PREV_HASH: Final = "0" * 64  # what the first event of an incarnation is chained to
 
 
@@ -27,6 +29,8 @@ class BadUpward(ValueError):
 
 class EventKind(StrEnum):
     SALE = "sale"
+    RETURN = "return"
+    VOID = "void"
     STOCK = "stock"
     LABEL = "label"
     ACK = "ack"
@@ -80,6 +84,17 @@ class LabelCounts(Struct, frozen=True):
     proven: SeqOrNone
 
 
+class AuditHead(Struct, frozen=True):
+    """How far the store's audit chain is, for HQ to hold against it: entry 0 and 64 zeros before the first (docs/reference/evidence.md).
+
+    `key` is the public half of the Ed25519 key that signs the store's evidence bundles, base64.
+    """
+
+    entry: SeqOrNone
+    hash: Sha256
+    key: Annotated[str, Meta(max_length=64)] | None = None
+
+
 class Birth(Struct, frozen=True, kw_only=True):
     """Retained `up/state` of a connected store. `snapshot` None: it has no catalogue yet."""
 
@@ -94,6 +109,7 @@ class Birth(Struct, frozen=True, kw_only=True):
     up_seq: SeqOrNone
     up_hash: Sha256
     labels: LabelCounts
+    audit: AuditHead | None = None  # None: an older program
 
 
 class Death(Struct, frozen=True, kw_only=True):
@@ -133,14 +149,19 @@ def encode_ack_data(ack: StagedAck) -> str:
 
 
 def batches(events: Sequence[Event]) -> list[tuple[Event, ...]]:
-    """Cut events in sequence order into messages: runs of consecutive numbers of one kind, at most `BATCH_EVENTS_MAX` long."""
+    """Cut events in sequence order into messages: runs of consecutive numbers of one kind, at most `BATCH_EVENTS_MAX` long and, unless
+    one event is longer by itself, with at most `BATCH_CHARS_MAX` of data."""
     runs: list[list[Event]] = []
+    chars = 0
     for event in events:
         last = runs[-1] if runs else []
-        if last and last[-1].kind == event.kind and last[-1].seq + 1 == event.seq and len(last) < BATCH_EVENTS_MAX:
+        follows = bool(last) and last[-1].kind == event.kind and last[-1].seq + 1 == event.seq
+        chars = chars + len(event.data) if follows else len(event.data)
+        if follows and len(last) < BATCH_EVENTS_MAX and chars <= BATCH_CHARS_MAX:
             last.append(event)
         else:
             runs.append([event])
+            chars = len(event.data)
     return [tuple(run) for run in runs]
 
 

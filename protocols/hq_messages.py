@@ -19,33 +19,30 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-ROWS_MAX: Final = 500  # price rows or items in one message: 500 rows of JSON stay below the 128 KiB message limit
-CHUNK_ROWS_MAX: Final = 2_000  # price rows in a snapshot chunk: 500 items with up to four prices each
-CHUNK_RAW_MAX_BYTES: Final = 4 * 1024 * 1024  # decompressed chunk: about 2 KiB for each of 500 items and its rows
-CHUNKS_MAX: Final = 1_000  # 500,000 items: ten times the largest store, and the manifest stays below 128 KiB
-CURVE_POINTS_MAX: Final = 8  # "1 for, 2 for, 3 for ..." as one label can print it
-BARCODES_MAX: Final = 64  # per item; real items carry one to ten
-ATTRIBUTES_MAX: Final = 32  # extra template fields per item
-LABEL_ITEMS_MAX: Final = 8  # items drawn on one label
-AMOUNT_MAX_MINOR: Final = 10**12  # far above any price, far below the 2**63 of the database
-COUNT_MAX: Final = 2**53 - 1  # largest integer that every JSON reader keeps exact
-
-_ID = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}\Z"
-_INCARNATION = r"^[0-9a-f]{32}\Z"
-_SHA256 = r"^[0-9a-f]{64}\Z"
-
-Sku = Annotated[str, Meta(pattern=_ID)]
-Id = Annotated[str, Meta(pattern=_ID)]
-LabelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,31}\Z")]
-Incarnation = Annotated[str, Meta(pattern=_INCARNATION)]
-Sha256 = Annotated[str, Meta(pattern=_SHA256)]
-Seq = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
-SeqOrNone = Annotated[int, Meta(ge=0, le=COUNT_MAX)]  # 0: nothing yet
-Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX_MINOR)]
-Quantity = Annotated[int, Meta(ge=1, le=10**9)]
-Delta = Annotated[int, Meta(ge=-(10**12), le=10**12)]
-Line = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]  # one line of text, no control characters
-Instant = Annotated[datetime, Meta(tz=True)]  # RFC 3339 with an offset
+from protocols.hq_fields import (
+    ATTRIBUTES_MAX,
+    BARCODES_MAX,
+    CHUNK_RAW_MAX_BYTES,
+    CHUNK_ROWS_MAX,
+    CHUNKS_MAX,
+    CURVE_POINTS_MAX,
+    LABEL_ITEMS_MAX,
+    ROWS_MAX,
+    Amount,
+    Delta,
+    Id,
+    Incarnation,
+    Instant,
+    LabelName,
+    Line,
+    Quantity,
+    Seq,
+    SeqOrNone,
+    Sha256,
+    Sku,
+)
+from protocols.hq_recall import LotRecall
+from protocols.hq_stock import Observations, StockAdjust, StockCount, StockDigest, StockEscrow, StockHold, StockRelease
 
 
 class BadBody(ValueError):
@@ -134,7 +131,7 @@ class Item(Struct, frozen=True, kw_only=True):
     origin: Line | None = None
     category: Line | None = None
     barcodes: Annotated[tuple[Barcode, ...], Meta(max_length=BARCODES_MAX)] = ()
-    attributes: Annotated[dict[Annotated[str, Meta(pattern=_ID)], Line], Meta(max_length=ATTRIBUTES_MAX)] = {}
+    attributes: Annotated[dict[Id, Line], Meta(max_length=ATTRIBUTES_MAX)] = {}
 
     def __post_init__(self) -> None:
         if (self.net_content is None) != (self.net_unit is None):
@@ -192,26 +189,6 @@ class SnapshotChunk(Struct, frozen=True):
     items: tuple[Item, ...]
     rows: tuple[PriceRow, ...]
     stock: tuple[StockLevel, ...]
-
-
-class Adjustment(Struct, frozen=True):
-    id: Id
-    sku: Sku
-    delta: Delta
-    cause: Line
-
-
-class StockAdjust(Struct, frozen=True):
-    adjustments: Annotated[tuple[Adjustment, ...], Meta(min_length=1, max_length=ROWS_MAX)]
-
-
-class StockCount(Struct, frozen=True):
-    """`counted` units were there when the store's own events up to `as_of_seq` had happened."""
-
-    id: Id
-    sku: Sku
-    counted: Delta
-    as_of_seq: SeqOrNone
 
 
 class Place(Struct, frozen=True):
@@ -282,6 +259,12 @@ StreamBody = (
     | SnapshotChunk
     | StockAdjust
     | StockCount
+    | StockHold
+    | StockRelease
+    | StockEscrow
+    | StockDigest
+    | Observations
+    | LotRecall
     | LabelAssign
     | LabelUnassign
     | PriceRelease
@@ -298,6 +281,12 @@ TYPES: Final[dict[str, tuple[str, type[Body]]]] = {
     "snapshot.chunk.v1": ("dn/bulk", SnapshotChunk),
     "stock.adjust.v1": ("dn/stock", StockAdjust),
     "stock.count.v1": ("dn/stock", StockCount),
+    "stock.hold.v1": ("dn/stock", StockHold),
+    "stock.release.v1": ("dn/stock", StockRelease),
+    "stock.escrow.v1": ("dn/stock", StockEscrow),
+    "stock.digest.v1": ("dn/stock", StockDigest),
+    "observation.v1": ("dn/stock", Observations),
+    "recall.v1": ("dn/stock", LotRecall),
     "label.assign.v1": ("dn/label", LabelAssign),
     "label.unassign.v1": ("dn/label", LabelUnassign),
     "price.release.v1": ("dn/sys", PriceRelease),

@@ -3,8 +3,8 @@
 Used by the lanes (`protocols.pos`) and by the control socket. JSON-RPC itself defines no framing; ours is UTF-8 text that ends
 with a newline, and one line of answer for each line of request, in order.
 
-Strict means: no batch arrays, no notifications, no duplicate keys, no NaN or Infinity, no number beyond 2**53, nesting of at most
-8, and only the four members that JSON-RPC names. A till that sends such a thing has a fault that must not become a price.
+Strict means: no batch arrays, no notifications by a caller, no duplicate keys, no NaN or Infinity, no number beyond 2**53, nesting of
+at most 8, and only the four members that JSON-RPC names. A till that sends such a thing has a fault that must not become a price.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class ErrorCode(StrEnum):
     NO_PRICE = "no_price"
     NOT_FOUND = "not_found"
     REFUSED = "refused"
+    OVER_RETURN = "over_return"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ ERRORS: Final = _table(
     ErrorSpec(-32013, "no_price", "This item has no price yet. Ask a colleague."),
     ErrorSpec(-32014, "not_found", "Nothing found under that name."),
     ErrorSpec(-32015, "refused", "That is not possible at the moment."),
+    ErrorSpec(-32016, "over_return", "More than was bought, or it came back already. Check the receipt."),
 )
 
 
@@ -131,6 +133,13 @@ class Answer(msgspec.Struct, frozen=True):
     id: str | int | None
     result: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
+
+
+class Notified(msgspec.Struct, frozen=True):
+    """What a client reads unasked: `params` still encoded."""
+
+    method: str = ""
+    params: msgspec.Raw = msgspec.Raw()
 
 
 class FrameSplitter:
@@ -212,6 +221,11 @@ def encode_result(request_id: str | int, result: object) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (msgspec.json.encode(request_id), msgspec.json.encode(result))
 
 
+def encode_notice(method: str, params: object) -> bytes:
+    """The line of a notification: it has no id and gets no answer."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}) + b"\n"
+
+
 def encode_error(request_id: str | int | None, error: RpcError) -> bytes:
     """The line that refuses a call (or, without id, a line that was no call)."""
     data = {"code": error.code, "cashier": error.cashier, "retryable": error.retryable, "detail": error.detail}
@@ -225,6 +239,12 @@ def decode_answer(line: bytes) -> Answer:
     if bool(answer.result) == bool(answer.error):
         raise msgspec.DecodeError("an answer has either a result or an error")
     return answer
+
+
+def decode_notice(line: bytes) -> Notified | None:
+    """One line as a notification of the server's; None when it is an answer. Raises `msgspec.DecodeError`."""
+    found = msgspec.json.decode(line, type=Notified)
+    return found if found.method else None
 
 
 def answered_error(answer: Answer) -> RpcError | None:

@@ -1,23 +1,19 @@
-"""The contract with the tills: methods, parameters and results. `docs/reference/lane.md` describes it for their makers.
+"""The contract with the tills: signing in, prices and sales. `docs/reference/lane.md` describes all of it for their makers.
 
-Framing, strict decoding and errors are JSON-RPC's (`protocols.jsonrpc`) and can be imported from here too. Money is an integer in
-the currency's minor unit, a quantity an integer in the unit that the item is sold by (each, g, ml, mm), time an RFC 3339 text.
+Voids and returns are in `protocols.pos_returns`, stock and holds in `protocols.pos_stock`, the price mirror in `protocols.pos_prices`,
+notifications in `protocols.pos_notices`; what they share (`protocols.pos_base`) and JSON-RPC's framing, strict decoding and errors
+(`protocols.jsonrpc`) can be imported from here too.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from protocols.jsonrpc import (
     DEPTH_MAX,
-    DETAIL_CHARS_MAX,
     ERRORS,
     FRAME_BYTES_MAX,
     NUMBER_MAX,
@@ -37,6 +33,36 @@ from protocols.jsonrpc import (
     encode_result,
     scrub,
 )
+from protocols.pos_base import (
+    AMOUNT_MINOR_MAX,
+    CODE_CHARS_MAX,
+    LANE_METHODS,
+    LINES_MAX,
+    QUANTITY_MAX,
+    TENDERS_MAX,
+    AmountMinor,
+    Code,
+    FreeText,
+    Guard,
+    Id,
+    Instant,
+    ItemRef,
+    LaneName,
+    Method,
+    Params,
+    PriceView,
+    Quantity,
+    Result,
+    Tender,
+    body_digest,
+    made_when,
+    one_of,
+    read_params,
+    refuse_card_number,
+    unique_lines,
+)
+from protocols.pos_notices import Notice
+from protocols.pos_scan import ScanWarning
 
 __all__ = [
     "AMOUNT_MINOR_MAX",
@@ -60,6 +86,7 @@ __all__ = [
     "HelloParams",
     "HelloResult",
     "Limits",
+    "LineTax",
     "LookupParams",
     "LookupResult",
     "Method",
@@ -83,61 +110,29 @@ __all__ = [
     "encode_request",
     "encode_result",
     "read_params",
+    "scrub",
 ]
 
-LINES_MAX: Final = 500  # the largest trolley on record is far smaller; a quote of this size still fits the lane's 4 ms
-TENDERS_MAX: Final = 32  # split payments and gift cards; a real receipt has fewer than ten
-QUANTITY_MAX: Final = 1_000_000  # one tonne in g, one cubic metre in ml, one kilometre in mm
-AMOUNT_MINOR_MAX: Final = 10**12  # ten thousand million in cents: above any receipt, and its sums stay far below 2**53
-CODE_CHARS_MAX: Final = 256  # a GS1 Digital Link URI with batch, serial and expiry has about 120
-
-_ID_PATTERN: Final = r"\A[A-Za-z0-9_.:\-]{1,64}\Z"
-
-Id = Annotated[str, Meta(pattern=_ID_PATTERN)]
-LaneName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_\-]{1,32}\Z")]
-Code = Annotated[str, Meta(min_length=1, max_length=CODE_CHARS_MAX)]
-ItemRef = Annotated[str, Meta(min_length=1, max_length=64)]
-Quantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
-AmountMinor = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
-FreeText = Annotated[str, Meta(max_length=64)]
-
-
-class Method(StrEnum):
-    HELLO = "hello"
-    LOOKUP = "item.lookup"
-    QUOTE = "basket.quote"
-    COMMIT = "sale.commit"
-    STATUS = "sale.status"
-
-
-LANE_METHODS: Final = frozenset(str(method) for method in Method)
-
-
-class Guard(StrEnum):
-    """Why a price is below HQ's: a label still shows or may show less, was proven only a moment ago, or is of unknown content."""
-
-    SHELF_LOWER = "shelf_lower"
-    DWELL = "dwell"
-    UNPROVEN = "unproven"
-    MIXED = "mixed"  # a basket whose lines differ
+SALE_HOLDS_MAX: Final = 64  # orders that a customer collects and pays in one sale
 
 
 # What a till sends. Unknown members are refused: a misspelt "member" must not become a wrong price.
 
 
-class HelloParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """First call on each connection. `client` and `version` name the till software in our status."""
+class HelloParams(Params, frozen=True):
+    """First call on each connection. `client` and `version` name the till software in our status; `notify` asks for notifications."""
 
     lane: LaneName
     client: FreeText = ""
     version: FreeText = ""
+    notify: Annotated[tuple[Notice, ...], Meta(max_length=len(Notice))] = ()
 
     def __post_init__(self) -> None:
-        _refuse_card_number("client", self.client)
-        _refuse_card_number("version", self.version)
+        refuse_card_number("client", self.client)
+        refuse_card_number("version", self.version)
 
 
-class LookupParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LookupParams(Params, frozen=True):
     """One item, by what the scanner read or by HQ's item id."""
 
     code: Code | None = None
@@ -145,20 +140,20 @@ class LookupParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     member: bool = False
 
     def __post_init__(self) -> None:
-        _one_of(self.code, self.item_id)
+        one_of(self.code, self.item_id)
 
 
-class QuoteLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class QuoteLine(Params, frozen=True):
     line_id: Id
     quantity: Quantity
     code: Code | None = None
     item_id: ItemRef | None = None
 
     def __post_init__(self) -> None:
-        _one_of(self.code, self.item_id)
+        one_of(self.code, self.item_id)
 
 
-class QuoteParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class QuoteParams(Params, frozen=True):
     """The whole basket as it stands; the same `basket_id` again with more lines never raises an earlier line."""
 
     basket_id: Id
@@ -166,20 +161,10 @@ class QuoteParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     member: bool = False
 
     def __post_init__(self) -> None:
-        _unique_lines(self.lines)
+        unique_lines(self.lines)
 
 
-class Tender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a part was paid: a type such as "cash" or "card", never a number of one."""
-
-    type: Annotated[str, Meta(min_length=1, max_length=32)]
-    amount_minor: AmountMinor
-
-    def __post_init__(self) -> None:
-        _refuse_card_number("type", self.type)
-
-
-class CommitLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CommitLine(Params, frozen=True):
     line_id: Id
     quantity: Quantity
     total_minor: AmountMinor
@@ -187,11 +172,21 @@ class CommitLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     item_id: ItemRef | None = None
 
     def __post_init__(self) -> None:
-        _one_of(self.code, self.item_id)
+        one_of(self.code, self.item_id)
 
 
-class CommitParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A completed sale. `lines` says what was sold where no quote does; an offline sale also says when it was made."""
+class LineTax(Params, frozen=True):
+    """The tax of one line, which the till computed: on top of the line's total where the store's `tax_mode` is exclusive."""
+
+    line_id: Id
+    tax_minor: AmountMinor
+
+
+class CommitParams(Params, frozen=True):
+    """A completed sale. `lines` says what was sold where no quote does; an offline sale also says when it was made.
+
+    `taxes` are per line (needed to give tax back on a return), `holds` the held goods that the customer collects with this sale.
+    """
 
     sale_id: Id
     tenders: Annotated[tuple[Tender, ...], Meta(max_length=TENDERS_MAX)]
@@ -199,44 +194,23 @@ class CommitParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lines: Annotated[tuple[CommitLine, ...], Meta(min_length=1, max_length=LINES_MAX)] | None = None
     total_minor: AmountMinor | None = None
     offline: bool = False
-    made_at: Annotated[datetime, Meta(tz=True)] | None = None
+    made_at: Instant | None = None
+    taxes: Annotated[tuple[LineTax, ...], Meta(max_length=LINES_MAX)] = ()
+    holds: Annotated[tuple[Id, ...], Meta(max_length=SALE_HOLDS_MAX)] = ()
 
     def __post_init__(self) -> None:
         if self.lines is None and self.quote_id is None:
             raise ValueError("either quote_id or lines is needed")
-        if self.offline and self.made_at is None:
-            raise ValueError("an offline sale needs made_at")
-        if self.made_at is not None and not 1970 < self.made_at.year < 9999:  # so that any offset still gives UTC milliseconds
-            raise ValueError("made_at is outside the years 1971 to 9998")
-        _unique_lines(self.lines or ())
+        made_when(self.offline, self.made_at)
+        unique_lines(self.lines or ())
+        unique_lines(self.taxes)
 
 
-class StatusParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StatusParams(Params, frozen=True):
     sale_id: Id
 
 
 # What a till gets. Readers must pass over members that they do not know: later versions add some.
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """In every answer: which state of the prices it was made from, how old that is, and whether the shelf held a price down.
-
-    `revision` grows with each applied change; `as_of` is the store's time of the answer; `stale_s` are the seconds since HQ was
-    last heard.
-    """
-
-    revision: int
-    as_of: str
-    stale_s: int
-    guard: Guard | None = None
-
-
-class PriceView(msgspec.Struct, frozen=True):
-    """`amount_minor` for `price_quantity` of `unit`: 199 for 1 each, 349 for 1000 g."""
-
-    amount_minor: int
-    price_quantity: int
-    unit: str
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -265,10 +239,14 @@ class HelloResult(msgspec.Struct, frozen=True, kw_only=True):
     guard: Guard | None = None
     limits: Limits = Limits()
     methods: tuple[str, ...] = tuple(Method)
+    notices: tuple[str, ...] = tuple(Notice)
 
 
 class LookupResult(Result, frozen=True, kw_only=True):
-    """What one unit costs now, for the till's display. Charging is `basket.quote`."""
+    """What one unit costs now, for the till's display. Charging is `basket.quote`.
+
+    A code that carries its own weight, count or price says in `total_minor` what one scan of it costs now.
+    """
 
     item_id: str
     name: str
@@ -280,6 +258,10 @@ class LookupResult(Result, frozen=True, kw_only=True):
     age_limit: int | None = None
     deposit_minor: int = 0
     tax_class: str | None = None
+    total_minor: int | None = None
+    lot: str | None = None
+    expiry: str | None = None  # the day, YYYY-MM-DD
+    warnings: tuple[ScanWarning, ...] = ()
 
 
 class QuotedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +276,7 @@ class QuotedLine(msgspec.Struct, frozen=True, kw_only=True):
     guard: Guard | None = None
     deposit_minor: int = 0  # for the whole line
     age_limit: int | None = None
+    warnings: tuple[ScanWarning, ...] = ()
 
 
 class QuoteResult(Result, frozen=True, kw_only=True):
@@ -317,49 +300,32 @@ class CommitResult(Result, frozen=True, kw_only=True):
     recorded: bool = True
 
 
+class SaleLineView(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded line, for a return: `paid_minor` with deposit and tax on top, and what came back of it until now."""
+
+    line_id: str
+    item_id: str | None
+    quantity: int
+    paid_minor: int
+    returned: int = 0
+    refunded_minor: int = 0
+
+
 class StatusResult(Result, frozen=True, kw_only=True):
-    """`answer` is the stored answer of a recorded sale."""
+    """`answer` is the stored answer of a recorded sale, `lines` what was sold and what came back, `voided` the void's id."""
 
     sale_id: str
     state: str  # recorded | unknown
     answer: CommitResult | None = None
-
-
-P = TypeVar("P", bound=msgspec.Struct)
-
-
-def read_params(params: Mapping[str, object], shape: type[P]) -> P:
-    """Checked parameters. Raises RpcError: too_many_lines, bad_quantity, card_number, else invalid_params with the place."""
-    lines = params.get("lines")
-    if isinstance(lines, list) and len(lines) > LINES_MAX:
-        raise RpcError(ErrorCode.TOO_MANY_LINES, f"{len(lines)} lines, the most is {LINES_MAX}")
-    try:
-        return msgspec.convert(params, shape)
-    except msgspec.ValidationError as error:
-        detail = scrub(str(error)[:DETAIL_CHARS_MAX])
-        kind = ErrorCode.BAD_QUANTITY if detail.endswith(".quantity`") else ErrorCode.INVALID_PARAMS
-        raise RpcError(kind, detail) from None
+    lines: tuple[SaleLineView, ...] = ()
+    voided: str | None = None
 
 
 def commit_digest(params: CommitParams) -> str:
     """SHA-256 (hex) of what was sold and paid: the "same body" of "same sale_id, same body".
 
-    `offline` and `made_at` are left out, since a till adds them when it repeats a sale whose first answer it never saw.
+    `offline` and `made_at` are left out, since a till adds them when it repeats a sale whose first answer it never saw. Members that
+    came later count only where they say something, so that a digest stays what it was.
     """
-    body = (params.sale_id, params.quote_id, params.lines, params.total_minor, params.tenders)
-    return hashlib.sha256(msgspec.json.encode(body)).hexdigest()
-
-
-def _one_of(code: str | None, item_id: str | None) -> None:
-    if (code is None) == (item_id is None):
-        raise ValueError("exactly one of code and item_id is needed")
-
-
-def _unique_lines(lines: tuple[QuoteLine, ...] | tuple[CommitLine, ...]) -> None:
-    if len({line.line_id for line in lines}) != len(lines):
-        raise ValueError("line_id must be unique in a basket")
-
-
-def _refuse_card_number(field: str, text: str) -> None:
-    if card_number_in(text):
-        raise RpcError(ErrorCode.CARD_NUMBER, f"{field} holds a card number")
+    later = tuple(member for member in (params.taxes, params.holds) if member)
+    return body_digest(params.sale_id, params.quote_id, params.lines, params.total_minor, params.tenders, *later)

@@ -34,8 +34,13 @@ THIRD_PARTY = {
 PURE_EDGE = (
     "edge/model.py",
     "edge/pricing.py",
+    "edge/proof.py",
+    "edge/evidence.py",
+    "edge/accuracy.py",
+    "edge/guard_report.py",
     "edge/stock.py",
     "edge/planning.py",
+    "edge/scanning.py",
     "edge/routing.py",
     "edge/opening_hours.py",
     "edge/rules/",

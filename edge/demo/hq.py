@@ -159,6 +159,7 @@ class MiniHq:
         self._next = {}
         if isinstance(state, Birth):
             self.births += 1
+            self.books.hold_audit_head(state)
             self._next = self.books.first_to_send(state)
             self._resends.clear()
         self._wake.set()

@@ -17,6 +17,7 @@ import msgspec
 from protocols.hq import Down, Signer, Stream, encode_down, uuid7
 from protocols.hq_events import (
     FIRST_PREV_HASH,
+    AuditHead,
     BadUpward,
     Birth,
     Event,
@@ -26,7 +27,8 @@ from protocols.hq_events import (
     UpBatch,
     verify_up_batch,
 )
-from protocols.hq_messages import ROWS_MAX, TYPES
+from protocols.hq_fields import ROWS_MAX
+from protocols.hq_messages import TYPES
 
 Json = Mapping[str, Any]
 
@@ -67,9 +69,11 @@ class HqBooks:
         self.signer = signer
         self.incarnation = incarnation
         self.sales: dict[str, Json] = {}  # sale_id -> body
+        self.came_back: dict[str, Json] = {}  # returns and voids, by what their id is called and the id
         self.stock: dict[str, int] = {}  # sku -> units, by opening stock, applied adjustments, sales and stock events
         self.bindings: dict[str, Json] = {}  # label -> the last label event
         self.acks: dict[tuple[str, int], dict[Stage, Staged]] = {}  # (stream, seq) -> stages
+        self.audit_heads: dict[str, AuditHead] = {}  # store incarnation -> how far its audit chain was when it told last
         self.alarms: list[str] = []  # what must not happen
         self.alerts: list[Json] = []  # what the store reported
         self.duplicate_events = 0
@@ -135,6 +139,15 @@ class HqBooks:
         chain = self._chains.get(incarnation, _Chain())
         data = {"store": self.store, "incarnation": incarnation, "seq_through": len(chain.hashes), "last_hash": chain.last_hash}
         return self._outside_streams("ack.v1", data, now_ms)
+
+    def hold_audit_head(self, birth: Birth) -> None:
+        """Keep how far the store's audit chain is. Within an incarnation it only grows: anything else was written anew."""
+        head, held = birth.audit, self.audit_heads.get(birth.incarnation)
+        if head is None:
+            return
+        if held is not None and (head.entry < held.entry or (head.entry == held.entry and head.hash != held.hash)):
+            self.alarms.append(f"audit of {birth.incarnation}: entry {head.entry} after entry {held.entry}, or another one of that number")
+        self.audit_heads[birth.incarnation] = head
 
     def first_to_send(self, birth: Birth) -> dict[Stream, int]:
         """Where to go on for a store in this state, per stream."""
@@ -223,12 +236,18 @@ class HqBooks:
             match event.kind:
                 case EventKind.SALE:
                     self._sale(msgspec.json.decode(event.data))
+                case EventKind.RETURN:
+                    self._came_back("return_id", "restocked", msgspec.json.decode(event.data))
+                case EventKind.VOID:
+                    self._came_back("void_id", "quantity", msgspec.json.decode(event.data))
                 case EventKind.STOCK:
                     move = msgspec.json.decode(event.data)
-                    self._move(move["sku"], move["delta"])
+                    if move.get("delta"):
+                        self._move(move["sku"], move["delta"])
                 case EventKind.LABEL:
-                    bound = msgspec.json.decode(event.data)
-                    self.bindings[bound["label"]] = bound
+                    told = msgspec.json.decode(event.data)
+                    if told.get("event", "label.bound") == "label.bound":
+                        self.bindings[told["label"]] = told
                 case EventKind.ACK:
                     self._staged(msgspec.json.decode(event.data, type=StagedAck), now_ms)
                 case EventKind.ALERT:
@@ -248,6 +267,18 @@ class HqBooks:
         for line in body["lines"]:
             if line["sku"] is not None:
                 self._move(line["sku"], -line["quantity"])
+
+    def _came_back(self, id_name: str, units: str, body: Json) -> None:
+        """A return or a void, once by its id: a restored store tells of it again."""
+        name = f"{id_name} {body[id_name]}"
+        known = self.came_back.setdefault(name, body)
+        if known is not body:
+            if known != body:
+                self._alarm(f"two events with {name}")
+            return
+        for line in body["lines"]:
+            if line["sku"] is not None:
+                self._move(line["sku"], line[units])
 
     def _staged(self, ack: StagedAck, now_ms: int) -> None:
         if ack.incarnation != self.incarnation:

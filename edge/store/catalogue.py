@@ -9,10 +9,11 @@ from fractions import Fraction
 import msgspec
 
 from edge import pricing
-from edge.model import Curve, InForce, Item, ItemId, PriceKind, PriceRow
+from edge.model import Curve, InForce, Item, ItemId, Offer, PriceKind, PriceRow
+from edge.store import evidence
 from edge.store import rows as codec
 from edge.store.db import Refused
-from edge.store.journal import make_id, record
+from edge.store.journal import make_id
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 
@@ -105,9 +106,11 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
 
 def _compare(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:
     """These items' rows changed: read them again and put in force what is due."""
+    before = evidence.last_target(db)
     for item_id in item_ids:
         delta.rows[item_id] = codec.read_rows(db, item_id)
-        put_in_force(db, stamp, item_id, delta)
+        _put_in_force(db, stamp, item_id, delta)
+    evidence.targets(db, stamp, before)
 
 
 def withdraw_rows(db: Db, stamp: Stamp, named: set[tuple[str, str]], is_newer: Callable[[str], bool], source: str, delta: Delta) -> None:
@@ -173,22 +176,27 @@ def _last_curve(db: Db, new: NewRow) -> Curve:
     return codec.curve_of(str(text))
 
 
-def put_in_force(db: Db, stamp: Stamp, item_id: ItemId, delta: Delta) -> InForce | None:
-    """Compare what should be in force with what is, in the caller's transaction; log and return a change."""
+def put_in_force(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:
+    """Compare what should be in force for these items with what is, in the caller's transaction; log the changes."""
+    before = evidence.last_target(db)
+    for item_id in item_ids:
+        _put_in_force(db, stamp, item_id, delta)
+    evidence.targets(db, stamp, before)
+
+
+def _put_in_force(db: Db, stamp: Stamp, item_id: ItemId, delta: Delta) -> None:
     current = codec.read_in_force(db, item_id)
     wanted = pricing.advance(current, codec.read_rows(db, item_id), stamp.wall_ms, clock_trusted=stamp.clock_trusted)
     if wanted is None:
-        return None
+        return
     db.execute(
         "INSERT INTO in_force(item_id, row_id, latched_through_ms) VALUES (?, ?, ?) ON CONFLICT(item_id) DO UPDATE "
         "SET row_id = excluded.row_id, latched_through_ms = excluded.latched_through_ms",
         (item_id, wanted.row.row_id, wanted.latched_through_ms),
     )
     db.execute("INSERT INTO target_log(item_id, row_id, from_wall_ms) VALUES (?, ?, ?)", (item_id, wanted.row.row_id, stamp.wall_ms))
-    record(db, stamp, "store", "price.target", {"item": item_id, "row": wanted.row.row_id, "curve": wanted.row.curve.points})
     delta.in_force[item_id] = wanted
     _bound_unknown_displays(db, item_id, wanted, delta)
-    return wanted
 
 
 def _bound_unknown_displays(db: Db, item_id: ItemId, wanted: InForce, delta: Delta) -> None:
@@ -197,12 +205,12 @@ def _bound_unknown_displays(db: Db, item_id: ItemId, wanted: InForce, delta: Del
     found = db.execute(
         "SELECT a.attempt_id, a.label_id FROM attempt AS a JOIN ever_bound AS e USING (label_id) WHERE e.item_id = ?1 "
         "AND a.kind = 'unknown' AND a.state = 'open' AND NOT EXISTS (SELECT 1 FROM attempt_offer AS o "
-        "WHERE o.attempt_id = a.attempt_id AND o.item_id = ?1 AND o.curve = ?2)",
+        "WHERE o.attempt_id = a.attempt_id AND o.item_id = ?1 AND o.curve = ?2 AND o.audience = 'all')",
         (item_id, curve),
     ).fetchall()
     for attempt_id, label_id in found:
         entry = codec.read_may(db, attempt_id)
-        if entry is not None and any(not offer.curve.is_above(wanted.row.curve) for offer in entry.offers if offer.item_id == item_id):
+        if entry is not None and not pricing.outlasts(Offer(item_id, wanted.row.curve), entry.offers):
             continue  # an offer at or below it is there already
         db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, ?)", (attempt_id, item_id, curve, wanted.row.row_id))
         delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
@@ -270,7 +278,8 @@ def _hold(db: Db, stamp: Stamp, new: NewRow, reason: str, source: str) -> str:
         "INSERT INTO price_hold VALUES (?, ?, ?, ?, ?, ?, ?, 'held', '[]', ?)",
         (hold_id, new.item_id, new.price_id, new.rev, reason, codec.json_text(row), source, stamp.wall_ms),
     )
-    record(db, stamp, source, "price.held", {"hold": hold_id, "item": new.item_id, "reason": reason})
+    held = {"hold": hold_id, "item": new.item_id, "reason": reason}
+    evidence.note(db, stamp, "price.held", (evidence.item_subject(new.item_id),), held, actor=source)
     return hold_id
 
 
@@ -287,22 +296,22 @@ def release_hold(db: Db, stamp: Stamp, hold_id: str, person: str | None, delta: 
         if person not in persons:
             persons.append(person)
         db.execute("UPDATE price_hold SET persons = ? WHERE hold_id = ?", (codec.json_text(persons), hold_id))
-        record(db, stamp, person, "price.hold.agree", {"hold": hold_id})
+        evidence.note(db, stamp, "price.hold.agree", (evidence.item_subject(item_id),), {"hold": hold_id}, actor=person)
         if len(persons) < PERSONS_TO_RELEASE:
             return False
     curve = Curve(tuple((quantity, total) for quantity, total in data["curve"])) if data["curve"] else None
     new = NewRow(ItemId(item_id), PriceKind(data["kind"]), price_id, rev, curve, data["from"], data["to"], data["cancelled"])
     apply_rows(db, stamp, [new], f"{source} released", None, delta)
     db.execute("UPDATE price_hold SET state = 'released' WHERE hold_id = ?", (hold_id,))
-    record(db, stamp, person or "hq", "price.hold.released", {"hold": hold_id})
+    evidence.note(db, stamp, "price.hold.released", (evidence.item_subject(item_id),), {"hold": hold_id}, actor=person or "hq")
     return True
 
 
 def discard_hold(db: Db, stamp: Stamp, hold_id: str, actor: str) -> None:
     """Forget a held change."""
-    _open_hold(db, hold_id)
+    item_id = _open_hold(db, hold_id)[0]
     db.execute("UPDATE price_hold SET state = 'discarded' WHERE hold_id = ?", (hold_id,))
-    record(db, stamp, actor, "price.hold.discarded", {"hold": hold_id})
+    evidence.note(db, stamp, "price.hold.discarded", (evidence.item_subject(item_id),), {"hold": hold_id}, actor=actor)
 
 
 def _open_hold(db: Db, hold_id: str) -> tuple[str, str, int, str, str, str]:

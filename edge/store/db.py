@@ -20,7 +20,7 @@ import apsw
 from edge.store.rows import Db
 from edge.view import Delta
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 GROUP_MAX = 64  # transactions per COMMIT: bounds what one slow disk write delays
 QUEUE_MAX = 4096  # waiting transactions; a full queue means that the disk is gone
 BUSY_TIMEOUT_MS = 5_000  # only a backup tool could hold the file

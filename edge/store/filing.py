@@ -6,7 +6,8 @@ import hashlib
 
 from edge.csv_input import ItemRow
 from edge.model import Curve, PriceKind
-from edge.store import catalogue, till
+from edge.stock import Cause
+from edge.store import catalogue, stock
 from edge.store.catalogue import AnomalyLimits, NewRow
 from edge.store.journal import outbox_state, record, set_meta
 from edge.store.rows import Db, Stamp, curve_of
@@ -30,7 +31,7 @@ def import_items(db: Db, stamp: Stamp, rows: list[ItemRow], name: str, actor: st
             rev = known[0] + 1 if known else 1
             changed.append(NewRow(row.item.item_id, PriceKind.BASE, BASE_PRICE_ID, rev, curve, None, None, False))
         if row.stock is not None and db.execute("SELECT 1 FROM ledger WHERE item_id = ? LIMIT 1", (row.item.item_id,)).get is None:
-            till.book_stock(db, stamp, row.item.item_id, row.stock, "opening", name, outbox_state(db).last_seq, delta)
+            stock.book(db, stamp, row.item.item_id, row.stock, Cause.OPENING, name, outbox_state(db).last_seq, delta)
     applied = catalogue.apply_rows(db, stamp, changed, f"file {name}", limits, delta)
     generation = "file-" + hashlib.sha256(stamp.entropy).hexdigest()[:16]
     set_meta(db, "generation", generation)

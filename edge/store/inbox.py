@@ -9,12 +9,13 @@ from functools import partial
 import msgspec
 
 from edge import pricing
-from edge.model import Curve, Item, ItemId, Place, PriceKind
-from edge.store import catalogue, shelf, till
+from edge.model import Curve, Item, ItemId, Place, PriceKind, Recall
+from edge.stock import Cause
+from edge.store import catalogue, recalls, shelf, stock, stock_wire
 from edge.store import rows as codec
 from edge.store.catalogue import AnomalyLimits, NewRow
 from edge.store.db import OWN_TROUBLE, Refused
-from edge.store.journal import emit, outbox_state, set_meta
+from edge.store.journal import emit, set_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols import hq
@@ -29,13 +30,13 @@ from protocols.hq_messages import (
     PriceRelease,
     SnapshotChunk,
     SnapshotManifest,
-    StockAdjust,
-    StockCount,
     StockLevel,
     decode_chunk,
 )
 from protocols.hq_messages import PriceRow as WireRow
 from protocols.hq_messages import Refused as RefusedBody
+from protocols.hq_recall import LotRecall
+from protocols.hq_stock import Observations, StockAdjust, StockCount, StockDigest, StockEscrow, StockHold, StockRelease
 from render.fields import SHIPPED, TemplateSource
 
 
@@ -226,12 +227,10 @@ def _apply_body(db: Db, stamp: Stamp, message: hq.Message, context: Context, del
         case SnapshotChunk() as chunk:
             _stage_chunk(db, chunk, message)
             _swap_if_complete(db, stamp, source, context, delta)
-        case StockAdjust(adjustments=adjustments):
-            as_of = outbox_state(db).last_seq
-            for each in adjustments:
-                till.book_stock(db, stamp, ItemId(each.sku), each.delta, "hq", each.id, as_of, delta)
-        case StockCount() as count:
-            till.count_stock(db, stamp, count.id, ItemId(count.sku), count.counted, count.as_of_seq, delta)
+        case StockAdjust() | StockCount() | StockHold() | StockRelease() | StockEscrow() | StockDigest() | Observations() as body:
+            stock_wire.apply(db, stamp, body, delta)
+        case LotRecall(sku=sku, lots=lots, all_lots=all_lots, reason=reason):
+            recalls.put(db, stamp, ItemId(sku), Recall(frozenset(lots), all_lots, reason), source, delta)
         case LabelAssign() as assign:
             place = assign.place or Place()
             _bind(
@@ -431,4 +430,4 @@ def _open_stock(db: Db, stamp: Stamp, snapshot_id: str, levels: Iterable[StockLe
     """Opening stock, only for items the ledger has never heard of: after that the store's own events say what is there."""
     for level in levels:
         if db.execute("SELECT 1 FROM ledger WHERE item_id = ? LIMIT 1", (level.sku,)).get is None:
-            till.book_stock(db, stamp, ItemId(level.sku), level.on_hand, "opening", snapshot_id, 0, delta)
+            stock.book(db, stamp, ItemId(level.sku), level.on_hand, Cause.OPENING, snapshot_id, 0, delta)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from edge.model import InForce, ItemId, Offer, PriceRow
+from dataclasses import replace
+
+from edge.model import InForce, ItemId, Offer, PriceRow, Release
+from edge.store import recalls
 from edge.store import rows as codec
+from edge.store.holds import HOLD_COLUMNS, hold_of
 from edge.store.journal import get_meta
 from edge.store.rows import Db
 from edge.view import Delta
@@ -26,13 +30,19 @@ def load(db: Db) -> Delta:
     for row_id, item_id, latched_ms in db.execute("SELECT row_id, item_id, latched_through_ms FROM in_force"):
         delta.in_force[ItemId(item_id)] = InForce(by_row_id[row_id], latched_ms)
     delta.stock = {ItemId(item_id): on_hand for item_id, on_hand in db.execute("SELECT item_id, on_hand FROM stock")}
+    reserved = db.execute("SELECT item_id, held, escrow FROM stock WHERE held <> 0 OR escrow <> 0")
+    delta.reserved = {ItemId(item_id): (held, escrow) for item_id, held, escrow in reserved}
+    for row in db.execute(f"SELECT {HOLD_COLUMNS} FROM hold WHERE state IN ('placed', 'arrived')"):  # noqa: S608
+        hold = hold_of(row)
+        delta.holds[hold.hold_id] = hold
     _load_shelf(db, delta)
     for row in db.execute(
         "SELECT quote_id, lane_id, basket_id, body, total_minor, revision, boot_id, made_ms, valid_ms FROM quote WHERE state = 'live'"
     ):
-        quote = codec.quote_of(row)
+        quote = replace(codec.quote_of(row), member=True)  # whose it was is not written: counted as both while it lives
         delta.quotes[quote.quote_id] = quote
     delta.waiting = {ItemId(each): True for (each,) in db.execute("SELECT DISTINCT item_id FROM confirm_wait")}
+    delta.recalls |= recalls.read_all(db)
     delta.generation = get_meta(db, "generation") or ""
     return delta
 
@@ -51,8 +61,12 @@ def _load_shelf(db: Db, delta: Delta) -> None:
         "WHERE a.state IN ('open', 'proven', 'gone') ORDER BY o.rowid"
     ):
         offers.setdefault(attempt_id, []).append(codec.offer_of(tuple(row)))
+    away = {
+        label_id: Release(*row)
+        for label_id, *row in db.execute("SELECT label_id, boot_id, now_ms, dwell_ms FROM retirement WHERE undone_wall_ms IS NULL")
+    }
     for row in db.execute(
         f"SELECT {codec.MAY_COLUMNS} FROM attempt WHERE state IN ('open', 'proven', 'gone') ORDER BY attempt_id"  # noqa: S608
     ):
-        entry = codec.may_entry_of(row, tuple(offers.get(row[0], ())))
+        entry = codec.may_entry_of(row, tuple(offers.get(row[0], ())), away.get(row[1]))
         delta.may[entry.label_id, entry.attempt_id] = entry

@@ -26,6 +26,7 @@ from edge.model import (
     PriceRow,
     Quote,
     QuoteLine,
+    Release,
 )
 
 ITEM_COLUMNS = (
@@ -124,10 +125,20 @@ def binding_of(row: tuple[Any, ...]) -> Binding:
     return Binding(label_id, tuple(ItemId(each) for each in _texts_decoder.decode(items)), template, Place(aisle, bay, shelf, slot), rev)
 
 
-def may_entry_of(row: tuple[Any, ...], offers: tuple[Offer, ...]) -> MayEntry:
+def may_entry_of(row: tuple[Any, ...], offers: tuple[Offer, ...], release: Release | None) -> MayEntry:
     attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms = row
     return MayEntry(
-        AttemptId(attempt_id), label_id, MayKind(kind), MayState(state), content_hash, offers, grade, gone_boot_id, gone_ms, dwell_ms
+        AttemptId(attempt_id),
+        label_id,
+        MayKind(kind),
+        MayState(state),
+        content_hash,
+        offers,
+        grade,
+        gone_boot_id,
+        gone_ms,
+        dwell_ms,
+        release,
     )
 
 
@@ -147,7 +158,23 @@ def read_may(db: Db, attempt_id: int) -> MayEntry | None:
     found = db.execute(
         "SELECT page, audience, item_id, curve, row_id FROM attempt_offer WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
     )
-    return may_entry_of(row, tuple(offer_of(each) for each in found))
+    return may_entry_of(row, tuple(offer_of(each) for each in found), read_release(db, row[1]))
+
+
+def read_release(db: Db, label_id: str) -> Release | None:
+    """How the label left shoppers' sight, or None while it is in use."""
+    row = db.execute(
+        "SELECT boot_id, now_ms, dwell_ms FROM retirement WHERE label_id = ? AND undone_wall_ms IS NULL", (label_id,)
+    ).fetchone()
+    return None if row is None else Release(*row)
+
+
+def read_may_set(db: Db, label_id: str) -> list[MayEntry]:
+    """Every member of a label's may-set, oldest first; what dwells is among them."""
+    found = db.execute(
+        "SELECT attempt_id FROM attempt WHERE label_id = ? AND state IN ('open', 'proven', 'gone') ORDER BY attempt_id", (label_id,)
+    )
+    return [entry for (attempt_id,) in found.fetchall() if (entry := read_may(db, attempt_id)) is not None]
 
 
 def read_rows(db: Db, item_id: str) -> tuple[PriceRow, ...]:
@@ -185,6 +212,7 @@ def _line_values(line: QuoteLine) -> tuple[Any, ...]:
         line.target_total_minor,
         line.curve.points,
         line.guard,
+        *([line.scans] if line.scans else ()),
     )
 
 
@@ -196,6 +224,6 @@ def quote_of(row: tuple[Any, ...]) -> Quote:
 
 
 def _line_of(values: list[Any]) -> QuoteLine:
-    *head, points, guard = values
-    fields: Any = (*head, Curve(tuple((quantity, total) for quantity, total in points)), guard)
+    head, (points, *rest) = values[:8], values[8:]
+    fields: Any = (*head, Curve(tuple((quantity, total) for quantity, total in points)), *rest)
     return QuoteLine(*fields)

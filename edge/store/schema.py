@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from edge.store.db import SCHEMA_VERSION
+from edge.store.tables import evidence, guard, scan, stock, till
 
 migrations = Migrations("shelfd")
 
@@ -129,6 +130,13 @@ def m001_initial(db: Database) -> None:
                 f"SELECT RAISE(ABORT, '{table} is append-only'); END;\n"
             )
     for statement in _statements(_CATALOGUE + _WIRE + _SHELF + _TILL + script):
+        db.execute(statement)
+
+
+@migrations()
+def m002_people_returns_holds_evidence(db: Database) -> None:
+    """What people decide, what comes back, what is held, what can be proven."""
+    for statement in _statements(guard.SECOND + till.SECOND + stock.SECOND + evidence.SECOND + scan.SECOND):
         db.execute(statement)
 
 

@@ -16,7 +16,7 @@ from drivers.base import Clock, LabelSeen
 from edge import __version__
 from edge.hq_ports import Missing, OutboxState, Outcome, ReceiveResult, StateSummary
 from edge.model import AttemptId, Binding, ItemId, MayState, Place, Quote
-from edge.store import catalogue, inbox, journal, shelf, till
+from edge.store import catalogue, evidence, inbox, journal, people, shelf, till
 from edge.store.db import SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
@@ -34,13 +34,17 @@ IN_FORCE_MAX = 500  # items compared in one transaction: some 20 ms, which a sal
 class Store:
     """One open store. Build it with `open_store`; `close` it to let waiting transactions commit."""
 
+    evidence_key = ""  # the public half of the key that signs bundles, as `note_evidence_key` was told
+
     def __init__(
         self, path: Path, clock: Clock, entropy: Callable[[int], bytes], context: inbox.Context, on_fatal: Callable[[StoreError], None]
     ) -> None:
         self.view = View()
         self.outbox_grew = asyncio.Event()
         self.on_change: Callable[[], None] = _nothing  # called after each committed change of the view
+        self.listeners: list[Callable[[Delta], None]] = []  # told what a transaction changed, the view having taken it over
         self.context = context
+        self.path = path
         self._clock = clock
         self._entropy = entropy
         self._reader = connect(path, readonly=True)
@@ -58,6 +62,8 @@ class Store:
         self.view.apply(delta)
         if delta.outbox_grew:
             self.outbox_grew.set()
+        for listener in self.listeners:
+            listener(delta)
         self.on_change()
 
     def stamp(self) -> Stamp:
@@ -68,6 +74,10 @@ class Store:
     async def run(self, transaction: Transaction[T]) -> T:
         """Run one transaction of this package; it is committed, and the view holds it, when this returns."""
         return await self._writer.run(transaction)
+
+    def read(self, query: Callable[[Db], T]) -> T:
+        """Ask the committed rows. Must be short: the event loop waits."""
+        return query(self._reader)
 
     def writer_depth(self) -> int:
         return self._writer.depth()
@@ -144,8 +154,9 @@ class Store:
         return await self.run(lambda db: (journal.acknowledge(db, incarnation, seq_through, last_hash), Delta()))
 
     def state_summary(self) -> StateSummary:
-        proven = sum(1 for label in self.view.labels if self.is_proven(label))
-        return StateSummary(__version__, self.view.generation or None, len(self.view.labels), proven)
+        used = [label_id for label_id, label in self.view.labels.items() if not label.retired]
+        proven, audit = sum(map(self.is_proven, used)), journal.audit_head(self._reader)
+        return StateSummary(__version__, self.view.generation or None, len(used), proven, audit.entry, audit.hash, self.evidence_key)
 
     def is_proven(self, label_id: str) -> bool:
         """Whether exactly one picture may be on the label, and it is proven."""
@@ -161,6 +172,17 @@ class Store:
             return None, Delta(outbox_grew=True)
 
         await self.run(transaction)
+
+    async def note_evidence_key(self, public_key: str) -> None:
+        """Say in the chain, and to HQ from now on, which key signs this store's bundles."""
+        stamp = self.stamp()
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            evidence.note_key(db, stamp, public_key)
+            return None, Delta()
+
+        await self.run(transaction)
+        self.evidence_key = public_key
 
     # -- catalogue -----------------------------------------------------------------------------------------------------
 
@@ -213,7 +235,7 @@ class Store:
 
     async def seen(self, check_ins: list[tuple[str, LabelSeen]]) -> None:
         stamp = self.stamp()
-        await self.run(lambda db: shelf.seen(db, stamp, check_ins))
+        await self.run(lambda db: people.seen(db, stamp, check_ins))
 
     async def add_unknown(self, label_id: str, why: str) -> None:
         stamp = self.stamp()
@@ -226,8 +248,17 @@ class Store:
         await self.run(transaction)
 
     async def bind(
-        self, label_id: str, items: tuple[ItemId, ...], template: str, place: Place, *, actor: str, expected_rev: int | None = None
+        self,
+        label_id: str,
+        items: tuple[ItemId, ...],
+        template: str,
+        place: Place,
+        *,
+        actor: str,
+        expected_rev: int | None = None,
+        kind: str | None = None,
     ) -> Binding:
+        """See `shelf.bind`. `kind` of a label that is new: None for the radios' own."""
         stamp = self.stamp()
         context = self.context
         return await self.run(
@@ -240,7 +271,7 @@ class Store:
                 place,
                 actor=actor,
                 expected_rev=expected_rev,
-                kind=context.label_kind,
+                kind=kind or context.label_kind,
                 templates=context.templates,
             )
         )
@@ -260,7 +291,8 @@ class Store:
         await self.run(transaction)
 
     async def clear_offers(self, label_id: str, radio_id: str, below_attempt_id: int | None) -> None:
-        await self.run(lambda db: shelf.clear_offers(db, label_id, radio_id, below_attempt_id))
+        stamp = self.stamp()
+        await self.run(lambda db: shelf.clear_offers(db, stamp, label_id, radio_id, below_attempt_id))
 
     async def accept_offer(self, label_id: str, radio_id: str, attempt_id: int) -> None:
         stamp = self.stamp()
@@ -326,8 +358,7 @@ _OUTCOMES: dict[type, Outcome] = {
 
 def _put_in_force(db: Db, *, stamp: Stamp, item_ids: Iterable[ItemId]) -> tuple[None, Delta]:
     delta = Delta()
-    for item_id in item_ids:
-        catalogue.put_in_force(db, stamp, item_id, delta)
+    catalogue.put_in_force(db, stamp, item_ids, delta)
     return None, delta
 
 
@@ -356,7 +387,9 @@ def prepare(path: Path, clock: Clock, entropy: Callable[[int], bytes]) -> None:
         db.execute("BEGIN IMMEDIATE")
         if journal.get_meta(db, "incarnation") is None:
             journal.begin_incarnation(db, hashlib.sha256(b"incarnation" + stamp.entropy).hexdigest()[:32])
+            evidence.begin(db, stamp)
             shelf.unknown_everywhere(db, stamp, "new incarnation", Delta())
+        evidence.begin(db, stamp)
         shelf.after_reboot(db, stamp)
         db.execute("COMMIT")
     except apsw.Error as error:

@@ -1,12 +1,14 @@
-"""Quotes, sales and stock: what was charged, once, and what it took from the shelf."""
+"""Quotes and sales: what was charged, once, and what it took from the shelf."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from edge.model import ItemId, Quote
+from edge.stock import Cause
+from edge.store import evidence, holds, stock
 from edge.store import rows as codec
 from edge.store.db import Refused
 from edge.store.journal import emit, record, rfc3339
@@ -21,7 +23,10 @@ class IdConflict(Refused):
 
 @dataclass(frozen=True, slots=True)
 class SaleLine:
-    """A sold line. `item_id` None: the code is not in the catalogue; it is recorded all the same."""
+    """A sold line. `item_id` None: the code is not in the catalogue; it is recorded all the same.
+
+    The customer paid `total_minor`, `deposit_minor` and `tax_minor`: the tax on top, in a store whose prices exclude it.
+    """
 
     line_id: str
     item_id: ItemId | None
@@ -30,6 +35,8 @@ class SaleLine:
     total_minor: int
     target_total_minor: int | None
     guard: str | None
+    deposit_minor: int = 0
+    tax_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class NewSale:
     utc_offset_minutes: int
     business_date: str
     clock_trusted: bool
+    holds: tuple[str, ...] = ()  # held goods that the customer collects with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ def put_quote(db: Db, quote: Quote, replaced: str | None, wall_ms: int) -> tuple
         db.execute("UPDATE quote SET state = 'replaced' WHERE quote_id = ? AND state = 'live'", (replaced,))
         delta.quotes[replaced] = None
     delta.quotes[quote.quote_id] = quote
+    evidence.quoted(db, wall_ms, quote.quote_id, quote.lane_id)
     return None, delta
 
 
@@ -117,23 +126,38 @@ def record_sale(db: Db, stamp: Stamp, sale: NewSale) -> tuple[Recorded, Delta]:
         if known[0] != sale.body_sha256:
             raise IdConflict(f"sale {sale.sale_id} is recorded with another body")
         return known[1], Delta()
+    delta = Delta(outbox_grew=True)
+    if holds.collect_with_sale(db, stamp, sale.holds, sale.lane_id, sale.sale_id, delta):
+        sale = replace(sale, flags=(*sale.flags, "hold_unknown"))
     up_seq = emit(db, stamp, EventKind.SALE, _sale_event(sale), salt=f"sale {sale.sale_id}")
     answer = Recorded(sale.sale_id, up_seq, sale.flags, sale.refund_due_minor)
     db.execute(
         "INSERT INTO sale VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (sale.sale_id, sale.lane_id, sale.quote_id, sale.body_sha256, codec.json_text(answer), sale.total_minor, up_seq, stamp.wall_ms),
     )
-    delta = Delta(outbox_grew=True)
+    rows: list[tuple[object, ...]] = []
     for line in sale.lines:
-        db.execute(
-            "INSERT INTO sale_line VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (sale.sale_id, line.line_id, line.item_id, line.code, line.quantity, line.total_minor, line.target_total_minor, line.guard),
+        rows.append(
+            (
+                line.line_id,
+                line.item_id,
+                line.code,
+                line.quantity,
+                line.total_minor,
+                line.target_total_minor,
+                line.guard,
+                line.deposit_minor,
+                line.tax_minor,
+            )
         )
+        db.execute("INSERT INTO sale_line VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (sale.sale_id, *rows[-1]))
         if line.item_id is not None:
-            book_stock(db, stamp, line.item_id, -line.quantity, "sale", f"{sale.sale_id}/{line.line_id}", up_seq, delta)
+            stock.book(db, stamp, line.item_id, -line.quantity, Cause.SALE, f"{sale.sale_id}/{line.line_id}", up_seq, delta)
+    holds.note_eaten(db, stamp, sale.sale_id, (line.item_id for line in sale.lines if line.item_id is not None), delta)
     if sale.quote_id is not None:
         db.execute("UPDATE quote SET state = 'used' WHERE quote_id = ? AND state = 'live'", (sale.quote_id,))
         delta.quotes[sale.quote_id] = None
+    evidence.sold(db, stamp, sale.sale_id, sale.lane_id, sale.made_wall_ms, rows)
     if sale.flags:
         record(db, stamp, f"lane {sale.lane_id}", "sale.flagged", {"sale": sale.sale_id, "flags": sale.flags})
     return answer, delta
@@ -157,6 +181,8 @@ def _sale_event(sale: NewSale) -> dict[str, object]:
                 "total_minor": line.total_minor,
                 "target_total_minor": line.target_total_minor,
                 "guard": line.guard,
+                "deposit_minor": line.deposit_minor,
+                "tax_minor": line.tax_minor,
             }
             for line in sale.lines
         ],
@@ -165,30 +191,3 @@ def _sale_event(sale: NewSale) -> dict[str, object]:
         "flags": sale.flags,
         "refund_due_minor": sale.refund_due_minor,
     }
-
-
-def book_stock(db: Db, stamp: Stamp, item_id: ItemId, change: int, cause: str, ref: str, up_seq: int, delta: Delta) -> bool:
-    """Append to the ledger and move the materialised row with it. False when (cause, ref, item) is booked already."""
-    if db.execute("SELECT 1 FROM ledger WHERE cause = ? AND ref = ? AND item_id = ?", (cause, ref, item_id)).get is not None:
-        return False
-    db.execute(
-        "INSERT INTO ledger(item_id, delta, cause, ref, up_seq, wall_ms) VALUES (?, ?, ?, ?, ?, ?)",
-        (item_id, change, cause, ref, up_seq, stamp.wall_ms),
-    )
-    db.execute(
-        "INSERT INTO stock(item_id, on_hand) VALUES (?, ?) ON CONFLICT(item_id) DO UPDATE SET on_hand = on_hand + excluded.on_hand",
-        (item_id, change),
-    )
-    on_hand = db.execute("SELECT on_hand FROM stock WHERE item_id = ?", (item_id,)).get
-    assert isinstance(on_hand, int)
-    delta.stock[item_id] = on_hand
-    return True
-
-
-def count_stock(db: Db, stamp: Stamp, ref: str, item_id: ItemId, counted: int, as_of_seq: int, delta: Delta) -> None:
-    """A stocktake: `counted` units were there when the events up to `as_of_seq` had happened. HQ is told the difference."""
-    before = db.execute("SELECT coalesce(sum(delta), 0) FROM ledger WHERE item_id = ? AND up_seq <= ?", (item_id, as_of_seq)).get
-    assert isinstance(before, int)
-    if book_stock(db, stamp, item_id, counted - before, "count", ref, as_of_seq, delta):
-        emit(db, stamp, EventKind.STOCK, {"sku": item_id, "delta": counted - before, "cause": "count", "ref": ref}, salt=f"count {ref}")
-        delta.outbox_grew = True

@@ -34,6 +34,7 @@ class MemoryStore(Store):
         self.view = View()
         self.outbox_grew = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
+        self.listeners: list[Callable[[Delta], None]] = []
         self.context = context()
         self._clock = clock
         self._entropy = entropy
@@ -65,6 +66,8 @@ class MemoryStore(Store):
 
     def take_over(self, delta: Delta) -> None:
         self.view.apply(delta)
+        for listener in self.listeners:
+            listener(delta)
         self.on_change()
 
 

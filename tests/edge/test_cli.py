@@ -253,6 +253,7 @@ def test_the_socket_comes_from_the_configuration(daemon: Daemon, config_file: Pa
                 "place": {"aisle": "3", "bay": "2", "shelf": "4", "slot": "1"},
             },
         ),
+        (["label", "bind", "t1", "7", "--by", "a", "--paper"], "label.bind", {"label": "t1", "items": ["7"], "by": "a", "paper": True}),
         (["label", "unbind", "L1", "--by", "ann"], "label.unbind", {"label": "L1", "by": "ann"}),
         (["hold", "release", "7", "8", "--person", "ann"], "hold.release", {"ids": ["7", "8"], "person": "ann"}),
         (["hold", "discard", "7", "--person", "ann"], "hold.discard", {"ids": ["7"], "person": "ann"}),
@@ -396,3 +397,25 @@ def test_control_characters_of_an_answer_do_not_reach_the_terminal(daemon: Daemo
     daemon.answer = {"name": "a\x1b[2Jb\nc"}
     assert main(["--socket", str(daemon.path), "status"]) == 0
     assert capsys.readouterr().out == "name  a [2Jb c\n"
+
+
+# --- stock
+
+
+def test_stock_is_booked_and_listed(daemon: Daemon, capsys: Output) -> None:
+    daemon.answer = {"item": "4711", "on_hand": 24, "id": "x"}
+    for words, method, params in (
+        (["receive", "4711", "24"], "stock.receive", {"units": 24, "by": "Ann"}),
+        (["shrink", "4711", "1", "--reason", "broken"], "stock.shrink", {"units": 1, "by": "Ann", "reason": "broken"}),
+        (["count", "4711", "0"], "stock.count", {"units": 0, "by": "Ann"}),
+    ):
+        assert main(["--socket", str(daemon.path), "stock", *words, "--person", "Ann"]) == 0
+        assert daemon.calls[-1] == (method, {"item": "4711"} | params)
+        assert capsys.readouterr().out == "4711: 24 on hand\n"
+    daemon.answer = {"holds": [], "differences": [{"item": "4711", "source": "scale-1", "observed": 3}], "cut": False}
+    assert main(["--socket", str(daemon.path), "stock", "holds"]) == 0
+    assert capsys.readouterr().out == "nothing is held\n"
+    assert main(["--socket", str(daemon.path), "stock", "differences"]) == 0
+    assert "scale-1" in capsys.readouterr().out
+    assert main(["--socket", str(daemon.path), "stock", "differences", "--json"]) == 0
+    assert '"observed": 3' in capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import ConfigError, HqMode, PriceSource, TaxMode, load, parse
+from edge.config import ConfigError, HqMode, ListenAddress, PriceSource, TaxMode, load, parse
 from edge.config_reader import FOUND_CHARS_MAX
 
 STORE = """
@@ -44,17 +44,19 @@ def test_the_shipped_file_is_accepted(project_root: Path) -> None:
 
 def test_the_shipped_file_names_every_key(project_root: Path) -> None:
     text = (project_root / "config.toml").read_text("utf-8")
-    for key in ("uids =", "mac =", "templates =", "[store.second_currency]", "code =", "rate ="):
+    layout = ("[[scan.layout]]", "name =", "pattern =", "value =", "unit =", "item =")
+    for key in ("uids =", "listen =", "mac =", "templates =", "[store.second_currency]", "code =", "rate =", *layout):
         assert f"\n# {key}" in text
         text = text.replace(f"\n# {key}", f"\n{key}")
     values = tomllib.loads(text)
-    for section, line in {"store": STORE, **dict.fromkeys(("daemon", "hq", "guard", "labels", "render"), "")}.items():
+    for section, line in {"store": STORE, **dict.fromkeys(("daemon", "hq", "guard", "labels", "scan", "render"), "")}.items():
         start = MINIMAL if line else f"{MINIMAL}[{section}]\n"
         known = error_of(f"{start}zzzzzzzz = 1").split("expected one of ")[1].split(", ")
         assert set(known) == set(values[section]), section
-    for section in ("lane", "radio"):
+    for section in ("lane", "radio", "scan.layout"):
         known = error_of(f"{MINIMAL}[[{section}]]\nzzzzzzzz = 1").split("expected one of ")[1].split(", ")
-        assert set(known) == set(values[section][0]), section
+        shown = values["scan"]["layout"] if section == "scan.layout" else values[section]
+        assert set(known) == set(shown[0]), section
 
 
 def test_what_is_left_out_has_the_documented_default(project_root: Path) -> None:
@@ -63,9 +65,23 @@ def test_what_is_left_out_has_the_documented_default(project_root: Path) -> None
     assert minimal.hq == shipped.hq
     assert minimal.guard == shipped.guard
     assert minimal.labels == shipped.labels
+    assert minimal.scan == shipped.scan
     assert minimal.render == shipped.render
     assert minimal.store.opening_hours.days is None
     assert (minimal.lanes, minimal.radios) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "guard, binds_at",
+    [
+        ("", "inferred"),
+        ("accept_inferred = false", "shown"),
+        ("accept_inferred = false\nrise_binds_at.oepl = 'inferred'", "inferred"),
+        ("[guard.rise_binds_at]\noepl = 'person'", "person"),
+    ],
+)
+def test_which_proof_lets_a_rise_bind_is_said_by_kind_of_label(guard: str, binds_at: str) -> None:
+    assert parse(f"{MINIMAL}[guard]\n{guard}", "shop.toml").guard.rise_binds_at == {"oepl": binds_at}
 
 
 def test_values_arrive_with_their_types() -> None:
@@ -104,6 +120,23 @@ def test_a_store_without_radios_is_not_a_simulated_store() -> None:
 def test_one_real_radio_makes_the_store_real() -> None:
     radios = "[[radio]]\nname = 'a'\ndevice = '/dev/a'\nsimulated = true\n[[radio]]\nname = 'b'\ndevice = '/dev/b'\n"
     assert not parse(MINIMAL + radios, "shop.toml").all_radios_simulated
+
+
+def test_a_lane_has_a_socket_or_an_address_or_both_and_lanes_share_an_address() -> None:
+    config = parse(
+        MINIMAL
+        + "[[lane]]\nid = 'a'\nlisten = '10.0.0.5:7443'\n"
+        + "[[lane]]\nid = 'b'\nsocket = '/tmp/b'\nlisten = '10.0.0.5:7443'\n"
+        + "[[lane]]\nid = 'c'\nlisten = '[fd00::5]:7443'\n",
+        "test",
+    )
+    shared = ListenAddress("10.0.0.5", 7443)
+    assert [(lane.socket, lane.listen) for lane in config.lanes] == [
+        (None, shared),
+        (Path("/tmp/b"), shared),
+        (None, ListenAddress("fd00::5", 7443)),
+    ]
+    assert config.daemon.lane_certificates == Path("/etc/shelfd/lanes")
 
 
 LANE = "[[lane]]\nid = 'a'\nsocket = '/tmp/a'\n"
@@ -156,6 +189,11 @@ RADIO = "[[radio]]\nname = 'a'\ndevice = '/dev/a'\n"
         (MINIMAL + "[guard]\ndwell_minutes = inf", "guard.dwell_minutes: found inf"),
         (MINIMAL + "[guard]\ndwell_minutes = '2 h'", 'guard.dwell_minutes: found "2 h"'),
         (MINIMAL + "[guard]\naccept_inferred = 1", "guard.accept_inferred: found 1, expected true or false"),
+        (
+            MINIMAL + "[guard.rise_binds_at]\noepl = 'sure'",
+            'guard.rise_binds_at.oepl: found "sure", expected "inferred" or "shown" or "person"',
+        ),
+        (MINIMAL + "[guard.rise_binds_at]\npaper = 'shown'", "guard.rise_binds_at.paper: unknown key, expected one of oepl"),
         (MINIMAL + "[guard]\nquote_valid_minutes = 0", "guard.quote_valid_minutes: found 0"),
         (
             MINIMAL + "[labels]\nretry_after_minutes = 90\nretry_after_max_minutes = 60",
@@ -165,6 +203,11 @@ RADIO = "[[radio]]\nname = 'a'\ndevice = '/dev/a'\n"
         (MINIMAL + "[render]\nworkers = 0", "render.workers: found 0, expected a whole number from 1 to 8"),
         (MINIMAL + "[lane]\nid = 'a'", "lane: found a table, expected tables written [[lane]]"),
         (MINIMAL + "[[lane]]\nid = 'a'", "lane[1].socket: missing, expected an absolute path"),
+        (MINIMAL + LANE + "listen = '10.0.0.5'", 'lane[1].listen: found "10.0.0.5", expected an address of this machine and a port'),
+        (MINIMAL + LANE + "listen = '0.0.0.0:7443'", "lane[1].listen: found"),
+        (MINIMAL + LANE + "listen = '224.0.0.1:7443'", "lane[1].listen: found"),
+        (MINIMAL + LANE + "listen = '10.0.0.5:0'", "lane[1].listen: found"),
+        (MINIMAL + LANE + "listen = '10.0.0.500:7443'", "lane[1].listen: found"),
         (MINIMAL + LANE + "uids = []", "lane[1].uids: found a list of 0, expected a list of user numbers"),
         (MINIMAL + LANE + "uids = ['till']", "lane[1].uids: found a list of 1"),
         (MINIMAL + LANE + "uids = [-1]", "lane[1].uids: found a list of 1"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge.csv_input import CsvError, read_items, read_labels
 from edge.model import AMOUNT_MINOR_MAX, LABEL_ITEMS_MAX, ItemId
 from edge.store import filing
+from protocols.pos import LookupParams
 from tests.edge.shop import LIMITS, MILK, MILK_CODE, Shop
 
 
@@ -131,3 +132,14 @@ async def test_a_file_goes_in_whole_or_not_at_all(shop: Shop, monkeypatch: pytes
         await put(shop, "sku,name,price\nmilk,Milk,1.00\n")
     assert shop.store.view.items == {}
     assert shop.value("SELECT (SELECT count(*) FROM item) + (SELECT count(*) FROM price_row) + (SELECT count(*) FROM ledger)") == 0
+
+
+async def test_a_file_gives_items_their_plus_and_each_once(shop: Shop) -> None:
+    await put(shop, "sku,name,price,sold_by,plu\napple,Apples,3.00,weight,4011 94011\npear,Pears,2.00,weight,\n")
+    assert shop.desk.lookup("lane-1", LookupParams(code="94011")).item_id == "apple"
+    for rows, place in (
+        ("a,A,1,4011\nb,B,1,4012 4011\n", "line 3, column plu: 4011 belongs"),
+        ("a,A,1,84011\n", "line 2, column plu: '84011'"),
+    ):
+        with pytest.raises(CsvError, match=place):
+            read_items("sku,name,price,plu\n" + rows, 2)

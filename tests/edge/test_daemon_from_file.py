@@ -121,3 +121,40 @@ async def test_sales_go_to_a_dated_file_and_leave_the_outbox(shop: Shop) -> None
         pass
     (file,) = (shop.directory / "state").rglob("events-*.jsonl")
     assert '"sale_id":"file-1"' in file.read_text()
+
+
+async def ticket_after(shop: Shop, attempt: int) -> dict[str, Any]:
+    """The label's ticket, once it is written down."""
+    while True:
+        try:
+            ticket = await shop.control("label.ticket", label="tea-ticket")
+        except RpcError:  # no ticket yet
+            continue
+        if ticket["attempt"] > attempt:
+            return ticket
+
+
+async def test_a_paper_label_from_its_binding_to_a_rise_that_binds(shop: Shop) -> None:
+    """And every other way that people end a hold, over the real socket."""
+    await shop.control("import", source_name="tea.csv", csv="sku,name,price\ntea,Tea,2.00\n")
+    await shop.control("label.bind", label="tea-ticket", items=["tea"], by="ann", paper=True)
+    first = await ticket_after(shop, 0)
+    await shop.control("label.confirm", label="tea-ticket", person="Ann", shows=["2.00"])
+    assert (await shop.label("tea-ticket"))["grade"] == "person"
+    await shop.control("import", source_name="tea.csv", csv="sku,name,price\ntea,Tea,2.50\n")
+    assert await shop.price("tea") == 200
+    held = {row["item_id"]: row for row in (await shop.control("price.held"))["held"]}
+    assert (held["tea"]["label"], held["tea"]["target_minor"], held["tea"]["held_minor"]) == ("tea-ticket", 250, 200)
+    ticket = await ticket_after(shop, first["attempt"])
+    assert base64.b64decode(ticket["png_b64"]).startswith(PNG_SIGNATURE)
+    why = await shop.control("price.why", item_id="tea")
+    assert [bound["holds"] for bound in why["bounds"]] == [True, False]
+    assert why["target"]["source"] == "file tea.csv"
+    done = await shop.control("label.confirm", label="tea-ticket", person="Ann", attempt=ticket["attempt"])
+    assert done["cannot_show_any_more"] == [first["attempt"]] == [held["tea"]["attempt"]]
+    assert [row["reason"] for row in (await shop.control("price.held"))["held"] if row["item_id"] == "tea"] == ["dwell"]
+    await shop.control("label.retire", label="tea-ticket", reason="removed", person="Ann")
+    assert (await shop.label("tea-ticket"))["state"] == "retired: removed"
+    assert (await shop.control("label.restore", label="tea-ticket", person="Ann"))["pictures_put_back"] == 1
+    status = await shop.control("status")
+    assert status["guard"]["rise_binds_at"]["paper"] == "person"

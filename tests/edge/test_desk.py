@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.opening_hours import OpeningHours, Span
-from protocols.hq_messages import AMOUNT_MAX_MINOR
+from protocols.hq_fields import AMOUNT_MAX_MINOR
 from protocols.pos import (
     CommitLine,
     CommitParams,

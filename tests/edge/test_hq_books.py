@@ -168,3 +168,25 @@ def test_sending_starts_at_the_newest_snapshot_for_a_new_store_and_at_the_cursor
     assert list(books.to_resend(Stream.BULK, None, 0, None)) == [3, 4]
     assert list(books.to_resend(Stream.PRICE, HQ, 2, 9)) == [2, 3]
     assert list(books.to_resend(Stream.PRICE, TWO, 2, 2)) == [1, 2]
+
+
+def test_what_comes_back_is_booked_once_by_its_id_also_after_a_restore() -> None:
+    books = _books()
+    back = EventKind.RETURN, {"return_id": "r1", "lines": [{"sku": "100", "quantity": 2, "restocked": 1}, {"sku": None, "restocked": 0}]}
+    void = EventKind.VOID, {"void_id": "v1", "lines": [{"sku": "100", "quantity": 3}]}
+    _book(books, ONE, _chain(ONE, _sale(1, quantity=5), back, void))
+    _book(books, TWO, _chain(TWO, void, back))
+    assert (books.stock["100"], books.alarms, sorted(books.came_back)) == (-5 + 1 + 3, [], ["return_id r1", "void_id v1"])
+    other = EventKind.VOID, {"void_id": "v1", "lines": []}
+    three = "3" * 32
+    _book(books, three, _chain(three, other))
+    assert books.alarms == ["two events with void_id v1"]
+
+
+def test_stock_events_without_a_change_move_nothing() -> None:
+    books = _books()
+    granted = EventKind.STOCK, {"event": "hold.granted", "hold_id": "h1", "sku": "100", "delta": 0}
+    levels = EventKind.STOCK, {"event": "stock.levels", "levels": [["100", 7, 0, 0]]}
+    collected = EventKind.STOCK, {"event": "hold.collected", "hold_id": "h1", "sku": "100", "delta": -2}
+    _book(books, ONE, _chain(ONE, granted, levels, collected))
+    assert (books.stock, books.alarms) == ({"100": -2}, [])

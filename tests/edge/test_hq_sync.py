@@ -51,7 +51,8 @@ from protocols.hq_events import (
     parse_sync,
     verify_up_batch,
 )
-from protocols.hq_messages import LabelAssign, PriceBatch, Refused, SnapshotChunk, SnapshotManifest, StockAdjust
+from protocols.hq_messages import LabelAssign, PriceBatch, Refused, SnapshotChunk, SnapshotManifest
+from protocols.hq_stock import StockAdjust
 
 STORE = "demo-01"
 NOW_MS = 1_738_310_400_000

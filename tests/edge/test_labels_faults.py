@@ -16,7 +16,8 @@ from drivers.base import (
     OfferCleared,
     RadioDown,
 )
-from edge.labels import MAY_SET_MAX, SEEN_SAVE_MS, SILENT_RETRY_MS
+from edge.label_work import SEEN_SAVE_MS
+from edge.labels import MAY_SET_MAX, SILENT_RETRY_MS
 from edge.model import Place
 from edge.renderer import RenderFailed
 from edge.store import shelf as store_shelf

@@ -6,12 +6,14 @@ import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from edge import planning
 from edge.model import (
+    MEMBERS,
     AttemptId,
     Binding,
     Curve,
@@ -22,11 +24,24 @@ from edge.model import (
     MayEntry,
     MayKind,
     MayState,
+    Offer,
     Place,
     PriceKind,
     PriceRow,
 )
-from edge.planning import PictureFacts, Wanted, backoff_ms, is_settled, may_still_show, printed_code, waits_for_person, wanted_picture
+from edge.planning import (
+    IN_FORCE,
+    Moment,
+    PictureFacts,
+    Wanted,
+    backoff_ms,
+    is_settled,
+    may_still_show,
+    offers_by_audience,
+    printed_code,
+    waits_for_person,
+    wanted_picture,
+)
 from edge.view import Delta, View
 from render.errors import FieldError, UnknownTemplate
 from render.fields import with_own
@@ -91,6 +106,75 @@ def test_a_reduced_label_strikes_the_base_price_only_where_it_is_higher() -> Non
     assert (dearer.reduced, dearer.was_price_minor) == (True, None)
     override = wanted(shop(base, row(PriceKind.OVERRIDE, 80))).fields.items[0]
     assert (override.reduced, override.was_price_minor) == (False, None)
+
+
+# -- members ---------------------------------------------------------------------------------------------------------------
+
+
+def promised(view: View, now: Moment = IN_FORCE) -> list[tuple[str, int]]:
+    """(audience, price) of each offer of the wanted picture."""
+    return [(offer.audience, offer.curve.points[0][1]) for offer in wanted_picture(view, LABEL, FACTS, now).offers]
+
+
+def with_member(amount: int, *, template: str = "shelf", quantity: int = 1, **more: Any) -> View:
+    """Milk at 1.00, and a price for members."""
+    member = replace(row(PriceKind.MEMBER, amount, row_id=9, quantity=quantity), **more)
+    view = shop(row(PriceKind.BASE, 100), template=template)
+    view.apply(Delta(rows={MILK: (row(PriceKind.BASE, 100), member)}))
+    return view
+
+
+def test_a_template_that_shows_members_prices_promises_them_to_members_beside_the_price_for_everybody() -> None:
+    found = wanted_picture(with_member(80), LABEL, FACTS)
+    assert found.fields.items[0].member_price_minor == 80
+    assert [(offer.audience, offer.row_id) for offer in found.offers] == [("all", 1), ("member", 9)]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        with_member(100),
+        with_member(0),
+        with_member(80, quantity=2),
+        with_member(80, cancelled=True),
+        with_member(80, effective_from_ms=6),
+        with_member(80, template="unassigned"),
+    ],
+)
+def test_a_members_price_that_is_not_printed_is_not_promised(view: View) -> None:
+    assert [audience for audience, _ in promised(view)] == ["all"]
+
+
+def test_a_members_price_runs_from_its_start_to_before_its_end_by_the_clock() -> None:
+    view = with_member(80, effective_from_ms=10, effective_to_ms=20)
+    assert [len(promised(view, Moment(at))) for at in (0, 9, 10, 19, 20)] == [1, 1, 2, 2, 1]
+
+
+def test_a_clock_that_nobody_vouches_for_ends_only_what_the_label_was_not_told() -> None:
+    view = with_member(80, effective_to_ms=20)
+    assert len(promised(view, Moment(20, clock_trusted=False))) == 1
+    told = wanted_picture(view, LABEL, FACTS, Moment(10)).offers
+    view.apply(Delta(may={(L1, 3): MayEntry(AttemptId(3), L1, MayKind.PICTURE, MayState.OPEN, "h", told)}))
+    assert promised(view, Moment(20, clock_trusted=False)) == [("all", 100), ("member", 80)]
+    assert len(promised(view, Moment(20))) == 1
+    cheaper = replace(row(PriceKind.MEMBER, 70, row_id=10), price_id="n", effective_from_ms=15)
+    view.apply(Delta(rows={MILK: (*view.rows[MILK], cheaper)}))
+    assert promised(view, Moment(20, clock_trusted=False)) == [("all", 100), ("member", 70)]
+
+
+def test_what_is_struck_through_is_the_base_price_of_now() -> None:
+    base, later, promo = row(PriceKind.BASE, 100), row(PriceKind.BASE, 130, row_id=2), row(PriceKind.PROMO, 80, row_id=3)
+    view = shop(base, replace(later, price_id="b2", effective_from_ms=50), promo)
+    struck = [wanted_picture(view, LABEL, FACTS, Moment(at)).fields.items[0].was_price_minor for at in (0, 49, 50)]
+    assert struck == [100, 100, 130]
+
+
+def test_the_instant_is_never_before_what_was_put_in_force() -> None:
+    view = with_member(80, effective_to_ms=5)
+    assert len(promised(view, Moment(0))) == 1
+
+
+# -- several items ---------------------------------------------------------------------------------------------------------
 
 
 PAIR = """version = 1
@@ -224,6 +308,20 @@ def test_a_wanted_picture_proven_beside_older_ones_waits_for_a_person() -> None:
     assert not waits_for_person(may(new), "want")
     assert not waits_for_person(may(old, new), "newer")
     assert not waits_for_person(may(new, old), "want")
+
+
+def test_a_ticket_that_can_be_printed_waits_for_a_person() -> None:
+    hung, printed = (MayState.PROVEN, "old", MayKind.PICTURE), (MayState.OPEN, "want", MayKind.PICTURE)
+    assert waits_for_person(may(hung, printed), "want", ticket=True)
+    assert waits_for_person(may(printed), "want", ticket=True)
+    assert not waits_for_person(may(hung, printed), "want")
+    assert not waits_for_person(may(printed, hung), "want", ticket=True)
+    assert not waits_for_person({}, "want", ticket=True)
+
+
+def test_offers_are_told_apart_by_who_may_read_them() -> None:
+    offers = [Offer(MILK, Curve.plain(100)), Offer(MILK, Curve.plain(80), audience=MEMBERS), Offer(BREAD, Curve.plain(5), page=1)]
+    assert offers_by_audience(offers) == ([(MILK, Curve.plain(100)), (BREAD, Curve.plain(5))], [(MILK, Curve.plain(80))])
 
 
 def test_members_are_listed_oldest_first_without_the_gone() -> None:

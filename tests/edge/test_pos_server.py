@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edge.lane_client import ControlClient, DaemonAbsent, DaemonGone, DaemonSilent, LaneClient
-from edge.pos import ClientInfo, LaneServer, LaneSocket, StoreHello
+from edge.pos import Call, ClientInfo, LaneServer, LaneSocket, StoreHello
 from edge.rpc import ConnectionLimiter, ListenError, RpcHooks
 from protocols.pos import (
     LANE_METHODS,
@@ -24,6 +24,7 @@ from protocols.pos import (
     ErrorCode,
     LookupParams,
     LookupResult,
+    Method,
     PriceView,
     QuotedLine,
     QuoteLine,
@@ -50,6 +51,15 @@ class Desk:
     open: bool = True
     sales: dict[str, tuple[str, CommitResult]] = field(default_factory=dict)
     asked_by: list[str] = field(default_factory=list)
+
+    @property
+    def calls(self) -> dict[str, Call]:
+        other = {method: Call(StatusParams, self.status) for method in LANE_METHODS}
+        return other | {
+            Method.LOOKUP: Call(LookupParams, self.lookup),
+            Method.QUOTE: Call(QuoteParams, self.quote),
+            Method.COMMIT: Call(CommitParams, self.commit),
+        }
 
     def ready(self) -> bool:
         return self.open

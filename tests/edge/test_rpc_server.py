@@ -528,7 +528,7 @@ async def test_a_connection_lost_during_a_call_keeps_its_place_until_the_call_en
     till = await Till.connect(store)
     till.send(encode_request(1, "slow", {}), echo(2))
     await store.waiting.wait()
-    (connection,) = store.server._connections
+    (connection,) = store.server._open
     connection._transport.abort()
     assert await till.ended()
     assert store.server.connections == 1

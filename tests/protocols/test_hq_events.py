@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.hq import MESSAGE_MAX_BYTES
 from protocols.hq_events import (
     BATCH_EVENTS_MAX,
     FIRST_PREV_HASH,
@@ -65,6 +66,19 @@ def test_messages_are_runs_of_one_kind_and_together_they_are_the_chain(kinds: li
 def test_a_hole_in_the_numbers_ends_a_message() -> None:
     events = _chain([EventKind.SALE] * 5)
     assert [len(run) for run in batches([*events[:2], *events[3:]])] == [2, 2]
+
+
+def test_long_events_travel_in_messages_that_a_broker_takes() -> None:
+    """A basket of 500 lines is one event of some 80 KB."""
+    long = '{"lines":[' + ",".join(['{"sku":"4711","code":"4006381333931","quantity":1,"total_minor":199}'] * 500) + "]}"
+    events: list[Event] = []
+    for seq in range(1, 30):
+        before = events[-1].hash if events else FIRST_PREV_HASH
+        data = long if seq % 3 == 0 else '{"n":1}'
+        events.append(make_event(INCARNATION, seq, EventKind.SALE, f"id-{seq}", "2025-01-31T08:00:00.000Z", data, before))
+    runs = batches(events)
+    assert [event for run in runs for event in run] == events
+    assert max(len(encode_up_batch("s1", INCARNATION, run)) for run in runs) <= MESSAGE_MAX_BYTES
 
 
 @given(st.data())

@@ -12,19 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import hq_messages
-from protocols.hq_messages import (
-    CHUNK_RAW_MAX_BYTES,
-    ROWS_MAX,
-    BadBody,
-    ItemBatch,
-    PriceBatch,
-    PriceKind,
-    SnapshotManifest,
-    StockAdjust,
-    decode_body,
-    decode_chunk,
-    utc_ms,
-)
+from protocols.hq_fields import CHUNK_RAW_MAX_BYTES, ROWS_MAX
+from protocols.hq_messages import BadBody, ItemBatch, PriceBatch, PriceKind, SnapshotManifest, decode_body, decode_chunk, utc_ms
+from protocols.hq_stock import StockAdjust
 
 ROW: dict[str, Any] = {"sku": "100", "kind": "base", "price_id": "p1", "rev": 1, "amount_minor": 199, "currency": "EUR"}
 INCARNATION = "ab" * 16
