@@ -9,7 +9,6 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,13 +22,13 @@ from drivers.base import Clock
 from edge import __version__, accuracy, planning
 from edge.accuracy import Line
 from edge.desk import Desk
-from edge.evidence import Standing
+from edge.evidence_answer import standing_answer, then_answer
 from edge.evidence_key import EvidenceKey
 from edge.model import ItemId
 from edge.renderer import Renderer, RenderFailed
 from edge.store import evidence_check, evidence_export
 from edge.store.db import connect
-from edge.store.evidence_at import ItemThen, Picture, item_then
+from edge.store.evidence_at import Picture, item_then
 from edge.store.evidence_export import Stretch
 from edge.store.journal import audit_head, get_meta, rfc3339
 from edge.store.rows import Db, json_text
@@ -150,11 +149,11 @@ class AuditControl:
         trouble = list(then.trouble)
         labels: list[dict[str, object]] = []
         for number, picture in enumerate(then.shelf):
-            row = _standing(picture.standing, item_id)
+            row = standing_answer(picture.standing, item_id)
             if asked.pictures:
                 row |= await self._picture(picture, incarnation, asked.scale, trouble, drawn=number < PICTURES_MAX)
             labels.append(row)
-        return _answer(then, labels, trouble)
+        return then_answer(then, labels, trouble)
 
     async def _picture(self, picture: Picture, incarnation: str, scale: int, trouble: list[str], *, drawn: bool) -> dict[str, object]:
         """The picture drawn again from its stored fields. Another renderer, fonts or template than then may draw it differently."""
@@ -336,78 +335,6 @@ class AuditControl:
             "grade": line.grade,
             "why": line.why,
         }
-
-
-def _standing(standing: Standing, item_id: ItemId) -> dict[str, object]:
-    """A picture as it stood, with what it offered for the item."""
-    attempt = standing.attempt
-    offers = [offer for offer in attempt.offers if offer.item_id == item_id]
-    return {
-        "label": attempt.label_id,
-        "attempt": attempt.attempt_id,
-        "shown": str(standing.shown),
-        "grade": standing.grade,
-        "since": rfc3339(standing.since_ms),
-        "prices": [
-            {"quantity": quantity, "total_minor": total_minor, "audience": offer.audience, "page": offer.page}
-            for offer in offers
-            for quantity, total_minor in offer.curve.points
-        ],
-        "entry": standing.entry,
-    }
-
-
-def _answer(then: ItemThen, labels: list[dict[str, object]], trouble: list[str]) -> dict[str, object]:
-    target, lane = then.target, then.lane
-    return {
-        "item": then.item_id,
-        "time": rfc3339(then.at_ms),
-        "entry": then.entry,
-        "target": None
-        if target is None
-        else {
-            "curve": [list(point) for point in target.curve.points],
-            "kind": target.kind,
-            "price_id": target.price_id,
-            "rev": target.rev,
-            "since": rfc3339(target.since_ms),
-            "source": target.source,
-            "entry": target.entry,
-        },
-        "lane": None
-        if lane is None
-        else {
-            "quantity": lane.quantity,
-            "price_minor": lane.price_minor,
-            "target_minor": lane.target_minor,
-            "guard": lane.guard,
-            "held_by": None if lane.label_id is None else f"label {lane.label_id} attempt {lane.attempt_id}",
-            "at_most_minor": lane.above_minor,
-        },
-        "labels": labels,
-        "quotes_and_sales": [
-            {
-                "what": each.what,
-                "time": rfc3339(each.wall_ms),
-                "lane": each.lane,
-                "quantity": each.quantity,
-                "total_minor": each.total_minor,
-                "target_total_minor": each.target_total_minor,
-                "guard": each.guard,
-                "ref": each.ref,
-                "line": each.line_id,
-                "quote": each.quote_id,
-                "entry": each.entry,
-            }
-            for each in then.charged
-        ],
-        "decisions": [
-            {"time": rfc3339(each.wall_ms), "what": each.what, "by": each.actor, "entry": each.entry, "detail": json.loads(each.detail)}
-            for each in then.decisions
-        ],
-        "limits": list(then.limits),
-        "trouble": trouble,
-    }
 
 
 def _parse(params: Mapping[str, object], shape: type[_S]) -> _S:

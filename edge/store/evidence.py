@@ -11,12 +11,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from edge.evidence import BEGIN, DWELL_OVER, INCARNATION, KEY, PROVEN, QUOTE, SALE, SENT, TARGET, UNKNOWN
+from edge.evidence import BEGIN, DWELL_OVER, INCARNATION, KEY, PROVEN, QUOTE, RETURN, SALE, SENT, TARGET, UNKNOWN, VOID
 from edge.model import MayEntry
 from edge.store.journal import append_audit, audit_head, get_meta
 from edge.store.rows import Db, Stamp, json_text
 
-__all__ = ["DWELL_OVER", "UNKNOWN"]
+__all__ = ["DWELL_OVER", "RETURN", "UNKNOWN", "VOID"]
 
 TARGETS_MAX: Final = 500  # of one entry: its text, 100 KB then, goes into one message of an export
 STORE_SUBJECT: Final = "store"  # the subject of entries about the store itself
@@ -68,6 +68,13 @@ FACTS: Final[Mapping[str, tuple[str, ...]]] = {
         "SELECT line_id, item_id, code, quantity, total_minor, target_total_minor, guard, deposit_minor, tax_minor FROM sale_line "
         "WHERE sale_id = ?1 ORDER BY line_id",
     ),
+    VOID: ("SELECT void_id, sale_id, lane_id, body_sha256, answer, up_seq, recorded_wall_ms FROM sale_void WHERE void_id = ?1",),
+    RETURN: (
+        "SELECT return_id, origin, sale_id, lane_id, body_sha256, answer, refund_minor, up_seq, recorded_wall_ms FROM sale_return "
+        "WHERE return_id = ?1",
+        "SELECT line_id, origin, sale_id, original_line_id, item_id, code, condition, quantity, counted, goods_minor, deposit_minor, "
+        "tax_minor FROM return_line WHERE return_id = ?1 ORDER BY line_id",
+    ),
 }
 
 # How many rows stand behind the entries of a kind: what a person saw on a label, but nobody sent, is no attempt of ours.
@@ -76,6 +83,8 @@ COUNTED: Final[Mapping[str, str]] = {
     SENT: "SELECT count(*) FROM attempt WHERE content_hash <> ''",
     QUOTE: "SELECT count(*) FROM quote",
     SALE: "SELECT count(*) FROM sale",
+    VOID: "SELECT count(*) FROM sale_void",
+    RETURN: "SELECT count(*) FROM sale_return",
 }
 
 

@@ -308,7 +308,8 @@ def record_void(db: Db, stamp: Stamp, new: NewVoid) -> tuple[Voided, Delta]:
         if line.item_id is not None:
             stock.book(db, stamp, line.item_id, line.original.quantity, Cause.VOID, f"{new.void_id}/{line.line_id}", up_seq, delta)
     noted = {"void": new.void_id, "sale": new.sale_id, "refund_minor": refund_minor, "reason": new.reason}
-    evidence.note(db, stamp, "sale.voided", _subjects(line.item_id for line in sold.values()), noted, actor=f"lane {new.lane_id}")
+    ids = _subjects(line.item_id for line in sold.values())
+    evidence.note_fact(db, stamp.wall_ms, evidence.VOID, (new.void_id,), ids=ids, actor=f"lane {new.lane_id}", more=noted)
     return answer, delta
 
 
@@ -350,7 +351,8 @@ def record_return(db: Db, stamp: Stamp, new: NewReturn) -> tuple[Returned, Delta
     for line in refund.lines:
         _put_line(db, stamp, new, line, up_seq, delta)
     noted = {"return": new.return_id, "sale": new.sale_id, "refund_minor": refund.total_minor, "flags": flags}
-    evidence.note(db, stamp, "return", _subjects(line.item_id for line in refund.lines), noted, actor=f"lane {new.lane_id}")
+    ids = _subjects(line.item_id for line in refund.lines)
+    evidence.note_fact(db, stamp.wall_ms, evidence.RETURN, (new.return_id,), ids=ids, actor=f"lane {new.lane_id}", more=noted)
     return answer, delta
 
 

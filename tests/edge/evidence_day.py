@@ -22,7 +22,7 @@ MINUTE_MS = 60_000
 
 async def sell(shop: Shop, sale_id: str, quantity: int = 1, *, lane: str = "lane-1") -> str:
     """A quote of milk, and a minute later its sale. The quote's id."""
-    told = await shop.desk.quote(lane, QuoteParams(f"basket {sale_id}", (QuoteLine("1", quantity, code=MILK_CODE),)))
+    told = await shop.desk.quote(lane, QuoteParams(f"basket-{sale_id}", (QuoteLine("1", quantity, code=MILK_CODE),)))
     shop.clock.pass_ms(MINUTE_MS)
     await shop.desk.commit(lane, CommitParams(sale_id, (Tender("cash", told.total_minor),), told.quote_id))
     return told.quote_id

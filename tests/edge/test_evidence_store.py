@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from drivers.base import Delivery
-from edge.evidence import KEY, PROVEN, QUOTE, SALE, SENT, TARGET, chain_hash
+from edge.evidence import KEY, PROVEN, QUOTE, RETURN, SALE, SENT, TARGET, VOID, chain_hash
 from edge.model import Curve, ItemId, PriceKind
 from edge.store import catalogue, evidence, journal
 from edge.store.catalogue import NewRow
@@ -20,6 +20,8 @@ from edge.store.evidence_read import entries_of, entry
 from edge.store.schema import migrations
 from edge.store.store import prepare
 from edge.view import Delta
+from protocols.pos import Tender
+from protocols.pos_returns import ReturnLine, ReturnParams, VoidParams
 from tests.edge.evidence_day import MINUTE_MS, ask, checked, copied, day, finished, opened, sell, tamper
 from tests.edge.shelf_bench import Shelf
 from tests.edge.shop import L1, MILK, Entropy, HandClock, Shop, price
@@ -104,6 +106,33 @@ async def test_a_repeated_sale_is_noted_once(stocked: Shop) -> None:
     for _ in range(3):
         await stocked.store.record_sale(sale())
     assert len(noted(stocked, SALE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE return_line SET goods_minor = 1", "(return ['r1'])"),
+        ("DELETE FROM return_line", "(return ['r1'])"),
+        ("UPDATE sale_return SET refund_minor = 1", "(return ['r1'])"),
+        ("UPDATE sale_void SET answer = '{}'", "(sale.voided ['v1'])"),
+        ("INSERT INTO sale_void VALUES ('v2', 's2', 'lane-1', 'd', '{}', 1, 1)", "rows of kind sale.voided"),
+    ],
+)
+async def test_what_came_back_and_what_was_voided_is_noted_with_its_lines(stocked: Shop, statement: str, told: str) -> None:
+    for sale_id in ("s1", "s2", "s3"):
+        await sell(stocked, sale_id, 2)
+    returned = ReturnParams("r1", (ReturnLine("1", 1, "1"),), (Tender("cash", 100),), sale_id="s1")
+    await stocked.desk.returns.take_back("lane-1", returned)
+    await stocked.desk.returns.void("lane-2", VoidParams("v1", "s3"))
+    stocked.close()
+    assert checked(stocked.path).trouble == []
+    assert [found.actor for found in ask(stocked.path, lambda db: entries_of(db, evidence.item_subject(MILK), 2**62))] == [
+        "lane lane-1",
+        "lane lane-2",
+    ]
+    tamper(stocked.path, statement)
+    assert told in checked(stocked.path).trouble[0]
+    stocked.open()
 
 
 async def test_a_name_with_line_breaks_cannot_move_text_between_the_fields_of_the_hash(stocked: Shop) -> None:
@@ -213,11 +242,11 @@ def write_anew(path: Path, first: int) -> None:
             db.execute(f"DROP TRIGGER {trigger}")
         db.execute("UPDATE audit SET actor = 'somebody else' WHERE entry_id = ?", (first,))
         before = db.execute("SELECT hash FROM audit WHERE entry_id = ?", (first - 1,)).get
-        rows: list[tuple[Any, ...]] = db.execute(
+        for number, *fields in db.execute(
             "SELECT entry_id, wall_ms, actor, what, detail FROM audit WHERE entry_id >= ? ORDER BY entry_id", (first,)
-        ).fetchall()
-        for number, wall_ms, actor, what, detail in rows:
-            before = chain_hash(str(before), wall_ms, actor, what, detail)
+        ).fetchall():
+            wall_ms, actor, what, detail = fields
+            before = chain_hash(str(before), int(str(wall_ms)), str(actor), str(what), str(detail))
             db.execute("UPDATE audit SET hash = ? WHERE entry_id = ?", (before, number))
 
 
@@ -295,7 +324,7 @@ async def test_a_file_of_the_first_release_keeps_its_chain_and_says_where_the_ev
     prepare(path, clock, Entropy("x"))
     check = checked(path)
     assert check.trouble == []
-    assert check.before == {TARGET: 1, SENT: 1, QUOTE: 0, SALE: 1}
+    assert check.before == {TARGET: 1, SENT: 1, QUOTE: 0, SALE: 1, VOID: 0, RETURN: 0}
     with opened(path) as db:
         assert db.execute("SELECT entry_id, what FROM audit WHERE entry_id <= 4 ORDER BY entry_id").fetchall() == [
             (1, "price.target"),

@@ -149,9 +149,12 @@ async def test_who_has_no_certificate_of_the_store_gets_nothing(store: Store, tm
     for context in (naked, foreign):
         store.dropped.clear()
         with contextlib.suppress(OSError, ssl.SSLError):  # TLS 1.3: the client may hear of it only when it reads
-            reader, writer = await asyncio.open_connection(HERE, store.port, ssl=context)
-            writer.write(encode_request(1, "hello", {"lane": "1"}))
-            assert await reader.read() == b""
+            till = Till(*await asyncio.open_connection(HERE, store.port, ssl=context))
+            try:
+                till.writer.write(encode_request(1, "hello", {"lane": "1"}))
+                assert await till.reader.read() == b""
+            finally:
+                await till.close()
         await store.dropped.wait()
     assert set(store.drops) == {Drop.FORBIDDEN}
     assert not any(store.server.connections.values())
@@ -165,9 +168,9 @@ async def test_a_certificate_that_was_replaced_is_forbidden(tmp_path: Path) -> N
     new = add_lane(tmp_path, "1", "367", [HERE], replace=True)
     store = Store(tmp_path, {"1": new})
     await store.start()
-    reader, writer = await asyncio.open_connection(HERE, store.port, ssl=client_context(kept))
-    assert json.loads(await reader.readline())["error"]["message"] == "forbidden"
-    writer.close()
+    replaced = Till(*await asyncio.open_connection(HERE, store.port, ssl=client_context(kept)))
+    assert json.loads(await replaced.reader.readline())["error"]["message"] == "forbidden"
+    await replaced.close()
     till = await store.till("1")
     assert "result" in await till.call("hello", lane="1")
     await till.close()
@@ -176,13 +179,13 @@ async def test_a_certificate_that_was_replaced_is_forbidden(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b'{"jsonrpc":"2.0","id":1,"method":"hello"}\n', b"\x16\x03\x01\xff\xff"])
 async def test_what_is_no_tls_is_dropped(store: Store, noise: bytes) -> None:
-    reader, writer = await asyncio.open_connection(HERE, store.port)
-    writer.write(noise)
-    writer.write_eof()
+    till = Till(*await asyncio.open_connection(HERE, store.port))
+    till.writer.write(noise)
+    till.writer.write_eof()
     with contextlib.suppress(ConnectionResetError):
-        await reader.read()
+        await till.reader.read()
     await store.dropped.wait()
-    writer.close()
+    await till.close()
 
 
 async def test_an_older_tls_is_refused(store: Store) -> None:
