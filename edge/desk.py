@@ -20,6 +20,7 @@ from edge.model import QuoteLine as PricedLine
 from edge.pos import Call, StoreHello
 from edge.price_mirror import Mirrored, PriceMirror
 from edge.pricing import Bound, Charge
+from edge.ready_lookups import ReadyLookups
 from edge.returns import Returns
 from edge.sales import Prices, Sales
 from edge.stock_desk import StockDesk
@@ -30,6 +31,7 @@ from edge.view import Delta
 from protocols.hq import uuid7
 from protocols.pos import (
     AMOUNT_MINOR_MAX,
+    QUANTITY_MAX,
     CommitParams,
     CommitResult,
     ErrorCode,
@@ -69,14 +71,17 @@ class Desk:
         self._codes = Codes(store.view, clock, facts.scan, facts.zone, facts.currency, facts.exponent)
         conflicts = Conflicts(store)
         targets = partial(self._targets, member=False)
-        prices = Prices(targets, self.charge, self._lawful_minor, _deposit_minor)
+        prices = Prices(targets, self.charge, self._lawful_minor, self._packed_minor, _deposit_minor)
         self.counters = DeskCounters()
         self.sales = Sales(store, clock, facts, self._stamps, conflicts, self._find, prices, self.counters)
         self.returns = Returns(store, clock, facts, self._stamps, conflicts, self._find)
         self.stock = StockDesk(store, self._stamps, self._find)
         self._mirror_used = store.read(lambda db: get_meta(db, MIRROR_USED)) is not None
         epoch = uuid7(clock.wall_ms(), entropy(10))
-        self.mirror = PriceMirror(store.view, self._stamps, clock.link_ms, epoch, self._mirrored, was_used=self._mirror_used)
+        tables = self._mirror_used or store.went_back  # an older copy of the file knows of neither tables nor quotes
+        lost_ms = facts.quote_valid_ms if store.went_back else 0
+        self.mirror = PriceMirror(store.view, self._stamps, clock.link_ms, epoch, self._mirrored, was_used=tables, quotes_lost_ms=lost_ms)
+        self._ready = ReadyLookups(store.view, clock, self._stamps, self._lookup)
         store.listeners.append(self._changed)
         self.calls: Mapping[str, Call] = {
             Method.LOOKUP: Call(LookupParams, self.lookup),
@@ -110,13 +115,19 @@ class Desk:
         """Seconds since HQ was last heard."""
         return self._stamps.stale_s()
 
+    def ready_answer(self, line: bytes) -> bytes | None:
+        return self._ready.answer(line)
+
     def lookup(self, lane_id: str, params: LookupParams) -> LookupResult:
+        return self._lookup(params)
+
+    def _lookup(self, params: LookupParams) -> LookupResult:
         goods = self._codes.goods(params.code, params.item_id)
         item, scan = goods.item, goods.scan
         in_force = self._priced_row(item, member=params.member)
         quantity = in_force.row.curve.points[0][0]
         charge = self._charge(item.item_id, quantity, member=params.member)
-        pack_quantity = self._units(goods, 1)
+        pack_quantity = _within_a_line(self._units(goods, 1))
         pack_minor = self._charge(item.item_id, pack_quantity, member=params.member).total_minor if goods.pack.own else None
         return LookupResult(
             guard=_guard(charge),
@@ -147,7 +158,7 @@ class Desk:
             lane_id,
             params.basket_id,
             lines,
-            sum(line.total_minor + self._deposit(line) for line in lines),
+            sum(line.total_minor + line.deposit_minor for line in lines),
             self._view.revision,
             self._clock.boot_id,
             self._clock.now_ms(),
@@ -194,9 +205,9 @@ class Desk:
             return True
         return self._facts.opening_hours.is_open(local_time(self._clock.wall_ms(), self._facts.zone))
 
-    def charge(self, item_id: ItemId, quantity: int) -> Charge:
-        """What the public pays now for `quantity` of an item that has a price. Raises ValueError where it has none."""
-        return self._charge(item_id, quantity, member=False)
+    def charge(self, item_id: ItemId, quantity: int, *, member: bool = False) -> Charge:
+        """What the public, or a member, pays now for `quantity` of an item that has a price. Raises ValueError where it has none."""
+        return self._charge(item_id, quantity, member=member)
 
     def _charge(self, item_id: ItemId, quantity: int, *, member: bool, extra: tuple[Curve, ...] = ()) -> Charge:
         bounds = self._bounds(item_id, member=member, store_open=self.store_open())
@@ -257,7 +268,7 @@ class Desk:
             item = pack.item
             self._priced_row(item, member=member)
             scans = self._codes.scans(pack, line.quantity)
-            units = self._units(pack, scans)
+            units = _within_a_line(self._units(pack, scans))
             was = before.get(line.line_id)
             extra = (was.curve,) if was is not None and was.item_id == item.item_id else ()
             charge = self._charge(item.item_id, units, member=member, extra=extra)
@@ -281,6 +292,7 @@ class Desk:
                     charge.curve,
                     guard,
                     by_price,
+                    _deposit_minor(item, units),
                 )
             )
         return self._bundled(priced, member=member)
@@ -325,15 +337,24 @@ class Desk:
         )
         return Mirrored(public, members, price)
 
-    def _lawful_minor(self, lane_id: str, item_id: ItemId, quantity: int, code: str) -> int:
-        most_minor = max(self.charge(item_id, quantity).total_minor, self.mirror.most_minor(lane_id, item_id, quantity))
+    def _lawful_minor(self, lane_id: str, item_id: ItemId, quantity: int) -> int:
+        return max(self.charge(item_id, quantity).total_minor, self.mirror.most_minor(lane_id, item_id, quantity))
+
+    def _packed_minor(self, item_id: ItemId, quantity: int, code: str, scans: int) -> int | None:
+        """What the packs of a sold line say they cost; None where they say nothing, or the code is no longer the item's."""
         if not code:
-            return most_minor
-        pack = self._codes.goods(code, None, removed=True)
-        return pack.at_most(most_minor, max(1, quantity // self._units(pack, 1)))
+            return None
+        try:
+            goods = self._codes.goods(code, None, removed=True)
+        except RpcError:
+            return None
+        if goods.item.item_id != item_id or goods.pack.price_minor is None:
+            return None
+        return goods.pack.price_minor * (scans or quantity // (goods.pack.units or 1))
 
     def _changed(self, delta: Delta) -> None:
         self.mirror.changed(self._view.repriced)
+        self._ready.changed((*self._view.repriced, *delta.recalls), delta.barcodes)
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
@@ -348,14 +369,10 @@ class Desk:
             total_minor=line.total_minor,
             price=PriceView(line.curve.cost_minor(quantity), quantity, line.unit),
             guard=Guard(line.guard) if line.guard else None,
-            deposit_minor=self._deposit(line),
+            deposit_minor=line.deposit_minor,
             age_limit=(item.age_limit or None) if item else None,
             warnings=goods.warnings,
         )
-
-    def _deposit(self, line: PricedLine) -> int:
-        item = self._view.items.get(line.item_id)
-        return _deposit_minor(item, line.quantity) if item is not None else 0
 
 
 def _least(curves: Iterable[Curve]) -> tuple[Curve, ...]:
@@ -371,6 +388,13 @@ def _least(curves: Iterable[Curve]) -> tuple[Curve, ...]:
 def _note_mirror(db: Db) -> tuple[None, Delta]:
     set_meta(db, MIRROR_USED, "1")
     return None, Delta()
+
+
+def _within_a_line(units: int) -> int:
+    """Raises RpcError for more than a line may sell: a code that says so is damaged, or somebody made it up."""
+    if units > QUANTITY_MAX:
+        raise RpcError(ErrorCode.BAD_QUANTITY, f"the code stands for {units} units, a line has at most {QUANTITY_MAX}")
+    return units
 
 
 def _deposit_minor(item: Item, quantity: int) -> int:

@@ -19,6 +19,7 @@ from edge.store.returns import When
 from edge.store.store import Store
 from edge.view import View
 from protocols.gs1 import Rules
+from protocols.hq_messages import utc_ms
 
 PLAIN: Final = Rules()
 CONFLICTS_MAX: Final = 64  # a till repeats one sale at a time; an id that is told of twice does no harm
@@ -85,7 +86,7 @@ class Stamps:
 
 def made_when(clock: Clock, facts: StoreFacts, made_at: datetime | None) -> When:
     """The instant that a till names, or now, on the store's calendar."""
-    made_ms = clock.wall_ms() if made_at is None else int(made_at.timestamp() * 1000)
+    made_ms = clock.wall_ms() if made_at is None else utc_ms(made_at)
     local = local_time(made_ms, facts.zone)
     offset = local.utcoffset() or timedelta()
     business = local - timedelta(minutes=facts.business_day_starts_minute)

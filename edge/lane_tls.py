@@ -132,13 +132,19 @@ def _authority(folder: Path, store_id: str) -> _Authority:
 
 
 def _listener(folder: Path, authority: _Authority, hosts: list[str]) -> None:
-    """The listener's certificate, made anew when it does not name every address."""
+    """The listener's certificate, made anew when it does not name every address, or half of its time is over: it must outlive those of
+    the tills that are made now."""
     from cryptography import x509
 
     path = folder / f"{LISTENER}.crt"
     if path.exists():
-        names = x509.load_pem_x509_certificate(path.read_bytes()).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        if {str(address) for address in names.get_values_for_type(x509.IPAddress)} >= set(hosts):
+        try:
+            known = x509.load_pem_x509_certificate(path.read_bytes())
+            names = known.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, x509.ExtensionNotFound) as error:
+            raise CertificateTrouble(f"{path}: not the listener's certificate: {error}; move it away") from error
+        named = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+        if named >= set(hosts) and known.not_valid_after_utc > datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS / 2):
             return
     certificate, key = _issue(authority, "shelfd", server=True, hosts=hosts)
     _write(folder / f"{LISTENER}.key", _key_pem(key), secret=True)

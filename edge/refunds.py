@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.model import divide_half_up
@@ -49,6 +50,25 @@ class Original:
     def after(self, quantity: int, refund: Paid) -> Original:
         """The line once this has come back."""
         return Original(self.quantity, self.paid, self.returned + quantity, self.refunded + refund)
+
+
+def within(paid: Sequence[Paid], total_minor: int) -> list[Paid]:
+    """What was paid for each line of a sale that cost `total_minor` in all: less than its lines say where the basket had a discount.
+
+    Every part then counts for the same share, exact in sum, so that no return pays back what nobody paid.
+    """
+    full_minor = sum(each.total_minor for each in paid)
+    if total_minor >= full_minor:
+        return list(paid)
+    reached_minor = 0
+
+    def share(part_minor: int) -> int:
+        nonlocal reached_minor
+        before_minor = divide_half_up(total_minor * reached_minor, full_minor)
+        reached_minor += part_minor
+        return divide_half_up(total_minor * reached_minor, full_minor) - before_minor
+
+    return [Paid(share(each.goods_minor), share(each.deposit_minor), share(each.tax_minor)) for each in paid]
 
 
 def _share(total_minor: int, sold: int, reached: int, before_minor: int) -> int:

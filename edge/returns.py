@@ -8,7 +8,7 @@ from edge.model import ItemId
 from edge.refunds import Original, Paid
 from edge.store import returns
 from edge.store.db import Refused
-from edge.store.returns import HERE, NewReturn, NewVoid, OverReturn, Refund, Returned, ReturnedLine, UnknownSale, Voided
+from edge.store.returns import NewReturn, NewVoid, OverReturn, Refund, Returned, ReturnedLine, UnknownSale, Voided
 from edge.store.store import Store
 from edge.store.till import IdConflict
 from protocols.pos import ErrorCode, RpcError
@@ -46,7 +46,7 @@ class Returns:
             return self._void_answer(known[1])
         flags = ("offline",) if params.offline else ()
         when = made_when(self._clock, self._facts, params.made_at)
-        new = NewVoid(params.void_id, params.sale_id, lane_id, digest, params.reason, flags, when)
+        new = NewVoid(params.void_id, params.sale_id, lane_id, digest, params.reason, params.offline, flags, when)
         stamp = self._store.stamp()
         try:
             voided = await self._store.run(lambda db: returns.record_void(db, stamp, new))
@@ -78,7 +78,7 @@ class Returns:
     def _new_return(self, lane_id: str, params: ReturnParams, digest: str) -> NewReturn:
         return NewReturn(
             params.return_id,
-            str(params.origin) if params.origin != HERE else HERE,
+            str(params.origin),
             params.sale_id,
             lane_id,
             digest,

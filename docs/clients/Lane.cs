@@ -46,8 +46,10 @@ class Lane(string address, string lane) {
             var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
             policy.CustomTrustStore.Add(X509Certificate2.CreateFromPem(File.ReadAllText("authority.crt")));
             var tls = new SslStream(new TcpClient(host, port) { ReceiveTimeout = 2000 }.GetStream());
-            var own = new X509Certificate2Collection(X509Certificate2.CreateFromPemFile($"{lane}.crt", $"{lane}.key"));
-            tls.AuthenticateAsClient(new() { TargetHost = host, ClientCertificates = own, CertificateChainPolicy = policy });
+            var pem = X509Certificate2.CreateFromPemFile($"{lane}.crt", $"{lane}.key");
+            var own = new X509Certificate2Collection(new X509Certificate2(pem.Export(X509ContentType.Pkcs12)));  // Windows takes no bare key
+            var options = new SslClientAuthenticationOptions { TargetHost = host, ClientCertificates = own, CertificateChainPolicy = policy };
+            tls.AuthenticateAsClient(options);
             stream = tls;
         }
         (reader, writer) = (new StreamReader(stream), new StreamWriter(stream) { NewLine = "\n", AutoFlush = true });

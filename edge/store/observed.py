@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.model import ItemId
 from edge.store import stock
@@ -45,11 +45,24 @@ def differences(db: Db, item_id: str | None = None) -> list[tuple[ItemId, Differ
     return [(ItemId(item), Difference(*rest)) for item, *rest in rows]
 
 
+def pairs(db: Db) -> int:
+    """How many pairs of source and item have a reading."""
+    count = db.execute("SELECT count(*) FROM observation").get
+    return count if isinstance(count, int) else 0
+
+
+def is_known(db: Db, seen: Seen) -> bool:
+    """Whether the source has a reading of the item already."""
+    return db.execute("SELECT 1 FROM observation WHERE source = ? AND item_id = ?", (seen.source, seen.item_id)).get is not None
+
+
 def observe(db: Db, stamp: Stamp, seen: Seen, delta: Delta) -> None:
     """Keep a source's newest reading of an item, beside what the books said at that time. It never changes the books.
 
-    HQ hears when a source begins to disagree with them, and when it agrees again.
+    HQ hears when a source begins to disagree with them, and when it agrees again. A reading from the future is one of now: a sensor
+    whose clock is ahead must not be believed for years.
     """
+    seen = replace(seen, observed_ms=min(seen.observed_ms, stamp.wall_ms))
     row = db.execute(
         "SELECT observed_ms, observation_id, observed, expected, since_ms FROM observation WHERE source = ? AND item_id = ?",
         (seen.source, seen.item_id),

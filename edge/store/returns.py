@@ -18,11 +18,10 @@ from edge.store import rows as codec
 from edge.store.db import Refused
 from edge.store.journal import emit, rfc3339
 from edge.store.rows import Db, Stamp
+from edge.store.sold import HERE, SoldLine, find_sold, returned, void_of
 from edge.store.till import IdConflict
 from edge.view import Delta
 from protocols.hq_events import EventKind
-
-HERE = "store"  # the origin of goods that this store sold
 
 
 class UnknownSale(Refused):
@@ -50,6 +49,7 @@ class NewVoid:
     lane_id: str
     body_sha256: str
     reason: str
+    offline: bool  # it has happened: recorded whatever the books say
     flags: tuple[str, ...]
     when: When
 
@@ -140,38 +140,7 @@ class Voided:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SoldLine:
-    """A line of a recorded sale, with what came back of it."""
-
-    line_id: str
-    item_id: ItemId | None
-    code: str
-    original: Original
-
-
 # -- reading ---------------------------------------------------------------------------------------------------------------
-
-
-def sold_lines(db: Db, sale_id: str) -> dict[str, SoldLine] | None:
-    """The lines of a recorded sale, or None for a sale that this store does not know."""
-    if db.execute("SELECT 1 FROM sale WHERE sale_id = ?", (sale_id,)).get is None:
-        return None
-    rows = db.execute(
-        "SELECT line_id, item_id, code, quantity, total_minor, deposit_minor, tax_minor FROM sale_line WHERE sale_id = ? ORDER BY line_id",
-        (sale_id,),
-    ).fetchall()
-    found: dict[str, SoldLine] = {}
-    for line_id, item_id, code, quantity, *paid in rows:
-        returned, refunded = _returned(db, HERE, sale_id, line_id)
-        found[line_id] = SoldLine(line_id, item_id, code, Original(quantity, Paid(*paid), returned, refunded))
-    return found
-
-
-def void_of(db: Db, sale_id: str) -> str | None:
-    """The id of the void that took the sale back, if there is one."""
-    found = db.execute("SELECT void_id FROM sale_void WHERE sale_id = ?", (sale_id,)).get
-    return None if found is None else str(found)
 
 
 def find_void(db: Db, void_id: str) -> tuple[str, Voided] | None:
@@ -186,37 +155,31 @@ def find_return(db: Db, return_id: str) -> tuple[str, Returned] | None:
     return None if row is None else (str(row[0]), msgspec.json.decode(row[1], type=Returned))
 
 
-def _returned(db: Db, origin: str, sale_id: str, original_line_id: str) -> tuple[int, Paid]:
-    row = db.execute(
-        "SELECT coalesce(sum(counted), 0), coalesce(sum(goods_minor), 0), coalesce(sum(deposit_minor), 0), coalesce(sum(tax_minor), 0) "
-        "FROM return_line WHERE sale_id = ? AND original_line_id = ? AND origin = ?",
-        (sale_id, original_line_id, origin),
-    ).fetchone()
-    return int(row[0]), Paid(*row[1:])
-
-
 def settle(db: Db, new: NewReturn) -> Refund:
     """What a return comes to now, against everything that came back before. Reads only.
 
     Raises UnknownSale, Refused for a line that the sale has not or a sale that was voided, and OverReturn; for a return that has
     happened (`offline`) these are flags, and what goes beyond the original stands against nothing.
     """
-    sold = sold_lines(db, new.sale_id) if new.sale_id is not None and new.origin == HERE else None
+    sale = find_sold(db, new.sale_id) if new.sale_id is not None and new.origin == HERE else None
+    lines_sold = sale.lines if sale is not None else None
     flags = list(new.flags)
     if new.sale_id is None:
         flags.append("no_receipt")
     elif new.origin != HERE:
         flags.append(f"origin_{new.origin}")
-    elif sold is None:
+    elif sale is None:
         flags.append("sale_unknown")
     elif void_of(db, new.sale_id) is not None:
         _object(new, flags, "sale_voided", Refused(f"sale {new.sale_id} was voided: nothing is left to return"))
-        sold = {line_id: replace(line, original=_nothing_left(line.original)) for line_id, line in sold.items()}
+        lines_sold = {line_id: replace(line, original=_nothing_left(line.original)) for line_id, line in sale.lines.items()}
+    if sale is not None and sale.refund_due_minor:
+        flags.append("over_price")
     originals: dict[str, Original] = {}
     lines: list[RefundLine] = []
     for line in new.lines:
-        known = sold.get(line.original_line_id or "") if sold is not None else None
-        if sold is not None and known is None:
+        known = lines_sold.get(line.original_line_id or "") if lines_sold is not None else None
+        if lines_sold is not None and known is None:
             _object(new, flags, "line_unknown", Refused(f"line {line.line_id}: sale {new.sale_id} has no line {line.original_line_id}"))
         name, original = _original(db, new, line, known)
         original = originals.get(name, original)
@@ -255,15 +218,15 @@ def _original(db: Db, new: NewReturn, line: ReturnedLine, known: SoldLine | None
         raise UnknownSale(f"line {line.line_id}: say what the receipt says (original_quantity, original_paid_minor, code or item_id)")
     if new.sale_id is None or line.original_line_id is None:
         return f"line {line.line_id}", line.original
-    returned, refunded = _returned(db, new.origin, new.sale_id, line.original_line_id)
-    return f"told {line.original_line_id}", replace(line.original, returned=returned, refunded=refunded)
+    before, refunded = returned(db, new.origin, new.sale_id, line.original_line_id)
+    return f"told {line.original_line_id}", replace(line.original, returned=before, refunded=refunded)
 
 
 def _nothing_left(original: Original) -> Original:
     return replace(original, returned=original.quantity, refunded=original.paid)
 
 
-def _object(new: NewReturn, flags: list[str], flag: str, reason: Refused) -> None:
+def _object(new: NewReturn | NewVoid, flags: list[str], flag: str, reason: Refused) -> None:
     if not new.offline:
         raise reason
     flags.append(flag)
@@ -273,42 +236,51 @@ def _object(new: NewReturn, flags: list[str], flag: str, reason: Refused) -> Non
 
 
 def record_void(db: Db, stamp: Stamp, new: NewVoid) -> tuple[Voided, Delta]:
-    """Take a whole sale back. A repeat gets the stored answer. Raises IdConflict for another body, UnknownSale, Refused for a sale
-    that was voided or partly returned before."""
+    """Take a whole sale back: what was paid for it. A repeat gets the stored answer.
+
+    Raises IdConflict for another body, UnknownSale, Refused for a sale that was voided or partly returned before; for a void that has
+    happened (`offline`) the last two are flags, and it takes back what is left.
+    """
     known = find_void(db, new.void_id)
     if known is not None:
         if known[0] != new.body_sha256:
             raise IdConflict(f"void {new.void_id} is recorded with another body")
         return known[1], Delta()
-    sold = sold_lines(db, new.sale_id)
-    if sold is None:
+    sale = find_sold(db, new.sale_id)
+    if sale is None:
         raise UnknownSale(f"sale {new.sale_id} is not recorded: send it first")
+    flags = list(new.flags)
+    refund_minor = max(0, sale.total_minor - sale.refunded_minor)
+    left = {line.line_id: line.original.left for line in sale.lines.values()}
     earlier = void_of(db, new.sale_id)
     if earlier is not None:
-        raise Refused(f"sale {new.sale_id} was voided by {earlier}")
-    if any(line.original.returned for line in sold.values()):
-        raise Refused(f"something of sale {new.sale_id} came back already: return the rest")
-    refund_minor = sum(line.original.paid.total_minor for line in sold.values())
+        _object(new, flags, "sale_voided", Refused(f"sale {new.sale_id} was voided by {earlier}"))
+        refund_minor, left = 0, dict.fromkeys(left, 0)
+    elif any(line.original.returned for line in sale.lines.values()):
+        _object(new, flags, "exceeds_sale", Refused(f"something of sale {new.sale_id} came back already: return the rest"))
+    if sale.refund_due_minor:
+        flags.append("over_price")
     data = _head(new.when, {"void_id": new.void_id, "sale_id": new.sale_id, "lane": new.lane_id}) | {
         "lines": [
-            {"line_id": line.line_id, "sku": line.item_id, "code": line.code, "quantity": line.original.quantity} for line in sold.values()
+            {"line_id": line.line_id, "sku": line.item_id, "code": line.code, "quantity": left[line.line_id]}
+            for line in sale.lines.values()
         ],
         "refund_minor": refund_minor,
         "reason": new.reason,
-        "flags": new.flags,
+        "flags": flags,
     }
     up_seq = emit(db, stamp, EventKind.VOID, data, salt=f"void {new.void_id}")
-    answer = Voided(new.void_id, new.sale_id, up_seq, refund_minor, new.flags)
+    answer = Voided(new.void_id, new.sale_id, up_seq, refund_minor, tuple(flags))
     db.execute(
         "INSERT INTO sale_void VALUES (?, ?, ?, ?, ?, ?, ?)",
         (new.void_id, new.sale_id, new.lane_id, new.body_sha256, codec.json_text(answer), up_seq, stamp.wall_ms),
     )
     delta = Delta(outbox_grew=True)
-    for line in sold.values():
-        if line.item_id is not None:
-            stock.book(db, stamp, line.item_id, line.original.quantity, Cause.VOID, f"{new.void_id}/{line.line_id}", up_seq, delta)
+    for line in sale.lines.values():
+        if line.item_id is not None and left[line.line_id]:
+            stock.book(db, stamp, line.item_id, left[line.line_id], Cause.VOID, f"{new.void_id}/{line.line_id}", up_seq, delta)
     noted = {"void": new.void_id, "sale": new.sale_id, "refund_minor": refund_minor, "reason": new.reason}
-    ids = _subjects(line.item_id for line in sold.values())
+    ids = _subjects(line.item_id for line in sale.lines.values())
     evidence.note_fact(db, stamp.wall_ms, evidence.VOID, (new.void_id,), ids=ids, actor=f"lane {new.lane_id}", more=noted)
     return answer, delta
 

@@ -71,7 +71,8 @@ def adjust(db: Db, stamp: Stamp, each: Adjustment, delta: Delta) -> bool:
     """Book a change by HQ or staff, once by its id whatever it is called. What was counted since already counts 0."""
     if _is_adjusted(db, each):
         return False
-    position = outbox_state(db).last_seq if each.as_of_seq is None else each.as_of_seq
+    last_seq = outbox_state(db).last_seq
+    position = last_seq if each.as_of_seq is None else min(each.as_of_seq, last_seq)  # nothing is after what has not happened
     newest = _newest_count(db, each.item_id)
     counted_since = newest is not None and newest[0] >= position
     return book(db, stamp, each.item_id, 0 if counted_since else each.change, each.cause, each.ref, position, delta)

@@ -91,7 +91,7 @@ def put_quote(db: Db, quote: Quote, replaced: str | None, wall_ms: int) -> tuple
         db.execute("UPDATE quote SET state = 'replaced' WHERE quote_id = ? AND state = 'live'", (replaced,))
         delta.quotes[replaced] = None
     delta.quotes[quote.quote_id] = quote
-    evidence.quoted(db, wall_ms, quote.quote_id, quote.lane_id)
+    evidence.quoted(db, wall_ms, quote.quote_id, quote.lane_id, member=quote.member)
     return None, delta
 
 
@@ -104,13 +104,26 @@ def lapse_quotes(db: Db, quote_ids: list[str]) -> tuple[None, Delta]:
     return None, delta
 
 
-def find_quote(db: Db, quote_id: str) -> tuple[Quote, str] | None:
-    """A quote of any age with its state: live, used, replaced or lapsed."""
+@dataclass(frozen=True, slots=True)
+class QuoteFound:
+    """A quote of any age with its state (live, used, replaced or lapsed) and the UTC instant at which it was made."""
+
+    quote: Quote
+    state: str
+    made_wall_ms: int
+
+    @property
+    def valid_until_wall_ms(self) -> int:
+        return self.made_wall_ms + self.quote.valid_ms
+
+
+def find_quote(db: Db, quote_id: str) -> QuoteFound | None:
     row = db.execute(
-        "SELECT quote_id, lane_id, basket_id, body, total_minor, revision, boot_id, made_ms, valid_ms, state FROM quote WHERE quote_id = ?",
+        "SELECT quote_id, lane_id, basket_id, body, total_minor, revision, boot_id, made_ms, valid_ms, state, made_wall_ms FROM quote "
+        "WHERE quote_id = ?",
         (quote_id,),
     ).fetchone()
-    return None if row is None else (codec.quote_of(row[:-1]), str(row[-1]))
+    return None if row is None else QuoteFound(codec.quote_of(row[:-2]), *row[-2:])
 
 
 def find_sale(db: Db, sale_id: str) -> tuple[str, Recorded] | None:

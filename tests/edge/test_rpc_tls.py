@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edge import rpc_tls
+from edge import lane_tls, rpc_tls
 from edge.lane_tls import AUTHORITY, LANES, LISTENER, CertificateTrouble, LaneFiles, add_lane, client_context, fingerprint, server_context
 from edge.pos import LaneServer
 from edge.rpc import ConnectionLimiter, Drop, ListenError, RpcHooks
@@ -246,6 +246,19 @@ def test_the_listeners_certificate_is_made_anew_only_for_a_new_address(tmp_path:
     assert (tmp_path / f"{LISTENER}.crt").read_bytes() == first
     add_lane(tmp_path, "3", "367", [HERE, "10.0.0.5"])
     assert (tmp_path / f"{LISTENER}.crt").read_bytes() != first
+
+
+def test_the_listeners_certificate_is_made_anew_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tills get new certificates every two years; the listener's must not end behind everybody's back."""
+    monkeypatch.setattr(lane_tls, "CERTIFICATE_DAYS", 30)
+    add_lane(tmp_path, "1", "367", [HERE])
+    first = (tmp_path / f"{LISTENER}.crt").read_bytes()
+    monkeypatch.undo()
+    add_lane(tmp_path, "1", "367", [HERE], replace=True)
+    assert (tmp_path / f"{LISTENER}.crt").read_bytes() != first
+    (tmp_path / f"{LISTENER}.crt").write_text("spoilt")
+    with pytest.raises(CertificateTrouble, match="not the listener's certificate"):
+        add_lane(tmp_path, "2", "367", [HERE])
 
 
 @pytest.mark.parametrize("missing", [f"{AUTHORITY}.key", f"{AUTHORITY}.crt"])

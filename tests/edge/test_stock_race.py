@@ -28,8 +28,7 @@ from edge.view import Delta
 path, name = sys.argv[1:]
 db = connect(Path(path))
 db.set_busy_timeout(60_000)
-db.execute("PRAGMA synchronous=OFF")  # nobody pulls the plug here; the locks are the same
-print("ready", flush=True)
+print(db.execute("PRAGMA synchronous").get, flush=True)
 sys.stdin.readline()
 got = 0
 for n in range(10_000):
@@ -65,7 +64,7 @@ async def test_six_processes_after_the_same_thousand_units_get_each_once(stocked
     ]
     for racer in racers:
         assert racer.stdout is not None
-        assert (await racer.stdout.readline()).strip() == b"ready"
+        assert (await racer.stdout.readline()).strip() == b"2"  # FULL, as the daemon writes
     done = await asyncio.gather(*(racer.communicate(b"go\n") for racer in racers))
     got = [int(out) for out, _ in done]
     stocked.open()

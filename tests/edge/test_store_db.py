@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,16 @@ async def test_a_disk_that_takes_no_more_ends_the_store_and_keeps_nothing_unansw
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_fault_of_ours_in_a_transaction_is_the_end_and_nobody_waits_for_ever(shop: Shop) -> None:
-    answers = await asyncio.gather(
-        *(shop.store.run(each) for each in (note("k1"), failing(AssertionError("planted")), note("k2"))), return_exceptions=True
-    )
+    together = threading.Event()
+
+    def wait(db: Any) -> tuple[None, Delta]:
+        together.wait()
+        return None, Delta()
+
+    waiting = [asyncio.create_task(shop.store.run(each)) for each in (wait, note("k1"), failing(AssertionError("planted")), note("k2"))]
+    await asyncio.sleep(0)  # all of them are in the queue
+    together.set()
+    _, *answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(answer, StoreError) for answer in answers)
     assert len(shop.fatal) == 1
     assert metas(shop) == set()

@@ -285,6 +285,18 @@ def _restore(db: Db) -> tuple[None, Delta]:
     return None, Delta()
 
 
+async def test_an_adjustment_of_an_event_that_has_not_happened_is_one_of_now(stocked: Shop) -> None:
+    """HQ numbered it by the journal of before a restore: what is counted after it came already holds it."""
+    await receive(stocked, 10)
+    await stocked.say(
+        "stock.adjust.v1", {"adjustments": [{"id": "a1", "sku": "milk", "delta": 5, "cause": "receipt", "as_of_seq": 40_000}]}
+    )
+    await sell(stocked, "s1", 1)
+    await stocked.say("stock.count.v1", {"id": "c1", "sku": "milk", "counted": 14, "as_of_seq": stocked.store.outbox_state().last_seq})
+    assert stocked.store.view.stock[MILK] == 14
+    assert books_balance(stocked)
+
+
 async def test_an_adjustment_counts_once_whatever_it_is_called(stocked: Shop) -> None:
     for cause in ("receipt", "shrink", "stocktaking"):
         await stocked.say("stock.adjust.v1", {"adjustments": [{"id": "a1", "sku": "milk", "delta": 5, "cause": cause}]})
@@ -450,6 +462,16 @@ async def test_an_observation_is_compared_with_the_books_of_its_own_time_and_an_
     (found,) = stocked.store.read(observed.differences)
     assert (found[0], found[1].observed, found[1].expected) == (MILK, 5, 6)
     await stocked.say("stock.count.v1", {"id": "c1", "sku": "milk", "counted": 5, "as_of_seq": stocked.store.outbox_state().last_seq})
+    assert stocked.store.read(observed.differences) == []
+
+
+async def test_a_sensor_whose_clock_is_years_ahead_is_heard_again(stocked: Shop) -> None:
+    await receive(stocked, 10)
+    await observe(stocked, 4, id_="o9", at="2099-01-01T00:00:00Z")
+    ((_, doubt),) = stocked.store.read(observed.differences)
+    assert doubt.since_ms == NOON_MS
+    stocked.clock.pass_ms(60_000)
+    await observe(stocked, 10, id_="o2", at="2026-01-09T12:00:59Z")
     assert stocked.store.read(observed.differences) == []
 
 

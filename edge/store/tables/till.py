@@ -8,8 +8,9 @@ _TABLES: Final = """
 ALTER TABLE sale_line ADD COLUMN deposit_minor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sale_line ADD COLUMN tax_minor INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE sale_void(
-  void_id TEXT PRIMARY KEY, sale_id TEXT NOT NULL UNIQUE REFERENCES sale, lane_id TEXT NOT NULL, body_sha256 TEXT NOT NULL,
+  void_id TEXT PRIMARY KEY, sale_id TEXT NOT NULL REFERENCES sale, lane_id TEXT NOT NULL, body_sha256 TEXT NOT NULL,
   answer TEXT NOT NULL, up_seq INTEGER NOT NULL, recorded_wall_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX sale_void_sale ON sale_void(sale_id);
 CREATE TABLE sale_return(
   return_id TEXT PRIMARY KEY, origin TEXT NOT NULL, sale_id TEXT, lane_id TEXT NOT NULL, body_sha256 TEXT NOT NULL,
   answer TEXT NOT NULL, refund_minor INTEGER NOT NULL, up_seq INTEGER NOT NULL, recorded_wall_ms INTEGER NOT NULL) STRICT;
