@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from drivers.base import Grade, RadioId
 from edge.config_reader import ConfigError, Table, describe
 from edge.config_scan import scan_rules
+from edge.config_sensors import SensorsConfig, sensors
 from edge.opening_hours import ALWAYS_OPEN, MINUTES_PER_DAY, WEEKDAYS, OpeningHours, Span
 from protocols.gs1 import Rules
 from render.errors import FieldError
@@ -176,6 +177,7 @@ class Config:
     guard: GuardConfig
     labels: LabelsConfig
     scan: Rules  # what the store's own bar codes mean
+    sensors: SensorsConfig | None  # None: off
     render: RenderConfig
     lanes: tuple[LaneConfig, ...]
     radios: tuple[RadioConfig, ...]
@@ -215,7 +217,7 @@ def parse(text: str, source: str) -> Config:
         values,
         source=source,
         path="",
-        keys=("price_source", "store", "daemon", "hq", "guard", "labels", "scan", "render", "lane", "radio"),
+        keys=("price_source", "store", "daemon", "hq", "guard", "labels", "scan", "sensors", "render", "lane", "radio"),
     )
     daemon = _daemon(top)
     config = Config(
@@ -227,6 +229,7 @@ def parse(text: str, source: str) -> Config:
         guard=_guard(top),
         labels=_labels(top),
         scan=scan_rules(top),
+        sensors=sensors(top),
         render=RenderConfig(workers=top.table("render", ("workers",)).integer("workers", low=1, high=8, default=1)),
         lanes=_lanes(top, daemon.control_socket),
         radios=_radios(top),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from drivers.mqtt import MqttAddress, MqttLink
 from edge.cli import DRAWN_TIMEOUT_S
+from edge.demo.broker import RunningBroker, start_broker
 from edge.lane_client import LaneClient
 from protocols.pos import CommitParams, LookupParams, QuoteLine, QuoteParams, RpcError, Tender
 from tests.edge.test_daemon import CONFIG, PATIENCE_S, start_daemon
@@ -29,6 +32,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 @dataclass
 class Shop:
     directory: Path
+    sensors: RunningBroker
 
     async def control(self, method: str, **params: object) -> dict[str, Any]:
         patience_s = DRAWN_TIMEOUT_S if method == "render" else PATIENCE_S
@@ -53,13 +57,14 @@ class Shop:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def shop() -> AsyncIterator[Shop]:
-    """A store with two items from a file."""
-    with tempfile.TemporaryDirectory(prefix="sd-") as name:
+    """A store with two items from a file, and a broker of its own for its sensors."""
+    with tempfile.TemporaryDirectory(prefix="sd-") as name, start_broker(Path(name)) as sensors:
         directory = Path(name)
         text = CONFIG.format(dir=directory).replace('price_source = "hq"', 'price_source = "file"') + '[hq]\nmode = "none"\n'
+        text += f'[sensors]\nbroker = "{sensors.host}:{sensors.port}"\n'
         (directory / "config.toml").write_text(text)
         daemon = await start_daemon(directory)
-        found = Shop(directory)
+        found = Shop(directory, sensors)
         assert await found.control("import", source_name="items.csv", csv=ITEMS) == {"items": 2, "prices_changed": 2, "prices_held": 0}
         yield found
         await daemon.stop()
@@ -121,6 +126,20 @@ async def test_sales_go_to_a_dated_file_and_leave_the_outbox(shop: Shop) -> None
         pass
     (file,) = (shop.directory / "state").rglob("events-*.jsonl")
     assert '"sale_id":"file-1"' in file.read_text()
+
+
+async def test_a_sensor_of_the_store_casts_doubt_and_changes_no_books(shop: Shop) -> None:
+    row = {"source": "shelf-3", "kind": "shelf", "sku": "oats", "quantity": 11}
+    number = 0
+    async with MqttLink(MqttAddress(shop.sensors.host, shop.sensors.port), "shelf-3").connect() as sensor:
+        while not (found := (await shop.control("stock.differences"))["differences"]):
+            number += 1  # until the daemon has subscribed, and has written it
+            seen = row | {"id": f"o{number:06d}", "seen_at": "2100-01-01T00:00:00Z"}  # a clock that is ahead: read as now
+            await sensor.publish("shelfd/sensors/3", json.dumps({"observations": [seen]}).encode())
+    assert [(each["item"], each["source"], each["observed"], each["expected"]) for each in found] == [("oats", "shelf-3", 11, 20)]
+    async with await LaneClient.connect(shop.directory / "lane.sock", timeout_s=PATIENCE_S) as lane:
+        await lane.hello("1")
+        assert (await lane.call("stock.get", {"item_id": "oats"}, dict))["on_hand"] == 20
 
 
 async def ticket_after(shop: Shop, attempt: int) -> dict[str, Any]:
