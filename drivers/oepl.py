@@ -25,7 +25,7 @@ BACK_OFF_MAX_MS = 60_000  # an unplugged adapter is found again within a minute
 
 
 class OeplDriver:
-    """Implements `drivers.base.LabelDriver`. `emit` is called from the event loop's thread only."""
+    """Implements `drivers.base.LabelDriver` and `CanFlash`. `emit` is called from the event loop's thread only."""
 
     def __init__(
         self,
@@ -87,6 +87,13 @@ class OeplDriver:
         """See `LabelDriver.withdraw`. Raises ValueError when the label id is no MAC."""
         self._step(lambda: self._radio.withdraw(label_id, self._clock.link_ms()))
         self._wake()
+
+    def flash(self, label_id: LabelId) -> str | None:
+        """See `CanFlash.flash`: at the label's next check-in. Raises ValueError when the label id is no MAC."""
+        said: list[str | None] = []
+        self._step(lambda: said.append(self._radio.flash(label_id, self._clock.link_ms())))
+        self._wake()
+        return said[0]
 
     async def run(self) -> None:
         """Open the port, serve it, and open it again with jittered back-off, until cancelled."""

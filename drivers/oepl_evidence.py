@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from drivers.base import FailReason, LabelProfile, Picture
-from protocols.oepl_types import LABEL_TYPES, LabelType
+from protocols.oepl_types import LABEL_TYPES, LIT_TYPES, LabelType
 from protocols.oepl_wire import (
     BATTERY_UNREAD_MV,
     CAPABILITY_EXTERNAL_POWER,
+    CAPABILITY_LIGHT,
     DATA_TYPES,
     PAYLOAD_BYTES_MAX,
     WAKE_FIRST_LOST,
@@ -43,6 +44,7 @@ class Condition:
     firmware: int
     battery_mv: int | None  # None: it cannot or did not measure
     external_power: bool
+    has_light: bool
 
     @classmethod
     def of(cls, report: LabelReport) -> Condition:
@@ -52,6 +54,7 @@ class Condition:
             report.firmware,
             None if report.battery_mv in BATTERY_UNREAD_MV else report.battery_mv,
             bool(report.capabilities & CAPABILITY_EXTERNAL_POWER),
+            bool(report.capabilities & CAPABILITY_LIGHT) or report.hw_type in LIT_TYPES,
         )
 
     @property

@@ -8,27 +8,34 @@ from protocols.oepl_wire import Mac
 
 
 class CommandQueue:
-    """Withdrawals first, then announcements in the order of their coming, unless the table is full."""
+    """Withdrawals first, then announcements in the order of their coming, then lights, the last two unless the table is full."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[Mac, None] = OrderedDict()
         self._cancels: OrderedDict[Mac, None] = OrderedDict()
+        self._lights: OrderedDict[Mac, None] = OrderedDict()
         self._cancelling: Mac | None = None  # whose CXD is on the line
         self._table_full = False
         self._awake: Mac | None = None
 
     def announce(self, mac: Mac, *, first: bool = False) -> None:
-        """This label's attempt waits to be announced."""
+        """This label's attempt waits to be announced; it goes before its light."""
+        self._lights.pop(mac, None)
         self._waiting[mac] = None
         if first:
             self._waiting.move_to_end(mac, last=False)
+
+    def light(self, mac: Mac) -> None:
+        """This label, which has no attempt, is to blink."""
+        self._lights[mac] = None
 
     def forget(self, mac: Mac) -> None:
         """Nothing is to be announced for this label any more."""
         self._waiting.pop(mac, None)
 
     def cancel(self, mac: Mac) -> None:
-        """The module is to forget its offer for this label."""
+        """The module is to forget its offer for this label, its light included."""
+        self._lights.pop(mac, None)
         self._cancels[mac] = None
 
     def keep(self, mac: Mac) -> None:
@@ -55,7 +62,8 @@ class CommandQueue:
             self._awake = mac
 
     def line_broken(self) -> None:
-        """What was on the line is lost; the table may have changed."""
+        """What was on the line is lost; the table may have changed. Nobody waits for a light that long."""
+        self._lights.clear()
         self._table_full = False
         if self._cancelling is not None:
             self._cancels[self._cancelling] = None
@@ -77,3 +85,7 @@ class CommandQueue:
         if mac is not None:
             del self._waiting[mac]
         return mac
+
+    def take_light(self) -> Mac | None:
+        """Who is to blink next."""
+        return self._lights.popitem(last=False)[0] if self._lights and not self._table_full else None

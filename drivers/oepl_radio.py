@@ -60,6 +60,7 @@ from protocols.oepl_events import (
     WrongModule,
     describe,
 )
+from protocols.oepl_light import blink
 from protocols.oepl_wire import (
     WAKE_FIRST_LOST,
     CheckIn,
@@ -177,6 +178,25 @@ class OeplRadio:
             self._drop(label)
         self._queue.cancel(label.mac)
         self._dispatch(link_ms)
+
+    def flash(self, label_id: LabelId, link_ms: int) -> str | None:
+        """Have a label blink when it wakes next; see `CanFlash.flash`. Raises ValueError when the label id is no MAC.
+
+        Only while no picture is on its way: the two would share the module's one entry for the label, and a picture's proof rests on
+        what becomes of that.
+        """
+        label = self._labels.get(mac_from_text(label_id))
+        if not self._up:
+            return "the radio is not ready"
+        if label is None or label.condition is None:
+            return "the radio has not heard yet what kind of label it is"
+        if not label.condition.has_light:
+            return "the label has no light"
+        if label.attempt is not None:
+            return "a picture is on its way to the label"
+        self._queue.light(label.mac)
+        self._dispatch(link_ms)
+        return None
 
     # ------------------------------------------------------------ what the session reports
     def _after(self, link_ms: int, now_ms: int) -> None:
@@ -475,7 +495,11 @@ class OeplRadio:
                 continue
             mac = self._queue.take_announcement()
             if mac is None:
-                return
+                lit = self._queue.take_light()
+                if lit is None:
+                    return
+                self._session.offer(blink(lit), b"", link_ms)
+                continue
             attempt = self._labels[mac].attempt
             assert attempt is not None
             attempt.stage = Stage.ANNOUNCING

@@ -94,3 +94,6 @@ _ROWS = (
 
 LABEL_TYPES = {row.hw_type: row for row in _ROWS}
 """Hardware number -> its row."""
+
+LIT_TYPES = frozenset(row.hw_type for row in _ROWS if row.name.startswith("M3"))
+"""Boards with a light, whatever they report: a label finds out what it has at run time, and not always. Newton M3 boards have one."""

@@ -63,6 +63,7 @@ WAKE_FIRST_BOOT = 0xFC
 
 BATTERY_UNREAD_MV = (0, 1337)
 """Values that stand for "never measured"."""
+CAPABILITY_LIGHT = 0x01
 CAPABILITY_EXTERNAL_POWER = 0x10
 
 _BLOCK_MASK = bytes(byte ^ 0xAA for byte in range(256))  # translate table: blocks travel XOR 0xAA

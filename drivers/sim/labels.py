@@ -15,6 +15,7 @@ from enum import Enum, StrEnum, auto
 
 from drivers.sim.module import SimModule, block_size
 from drivers.sim.world import World
+from protocols.oepl_light import COMMAND_LIGHT
 from protocols.oepl_types import LabelType
 from protocols.oepl_wire import (
     DATA_TYPES,
@@ -113,6 +114,7 @@ class SimLabel:
         self._accepts = {DATA_TYPES[codec] for codec in label_type.codecs(firmware)}
         self.interval_ms = interval_ms
         self.shown: Shown | None = None
+        self.blinks = 0  # how often it was told to
         self.lie: Lie | None = None
         self._lie_once = False
         self._weak = False  # as measured at the last full check-in
@@ -263,6 +265,9 @@ class SimLabel:
     def _handle(self, entry: PendingData, at_ms: float) -> None:
         if entry.data_type == TYPE_COMMAND:
             self._complete(at_ms)
+            if entry.argument == COMMAND_LIGHT:
+                self.blinks += 1
+                self._world.tell(at_ms, "blink", label=self.name)
             self._sleep(at_ms)
         elif entry.data_type == TYPE_SETTINGS:
             self._fetch(entry, at_ms)

@@ -80,6 +80,7 @@ class _Transfer:
     full: bool
     asked_ms: float  # when the host was asked
     number: int
+    send_ms: float = 0.0  # when its parts go out
 
 
 class SimModule:
@@ -245,7 +246,20 @@ class SimModule:
         return at_ms
 
     def _send_later(self, transfer: _Transfer, at_ms: float) -> None:
+        transfer.send_ms = at_ms
         self._world.at(at_ms, self._send_parts, transfer.number)
+
+    def _wait_on(self, at_ms: float) -> None:
+        """The host may go on with its block. What passed until it can know of that is not taken from its time."""
+        transfer = self._transfer
+        if self._payload is None or transfer is None or transfer.send_ms < at_ms:
+            return  # the block is here, or too late for this request
+        late_ms = self._world.hold(id(self), at_ms) - at_ms
+        if late_ms > 0:
+            self._line_ms += late_ms  # it is no silence of the host's either
+            self._transfers += 1
+            transfer.number = self._transfers
+            self._send_later(transfer, transfer.send_ms + late_ms)
 
     def _send_parts(self, at_ms: float, number: int) -> None:
         transfer = self._transfer
@@ -279,6 +293,7 @@ class SimModule:
         if window[-3:] == BLOCK_START:
             self._begin(BLOCK_START, BLOCK_WIRE_BYTES)
             self._queue(BLOCK_START, b"", at_ms)
+            self._world.release(id(self))  # until the module answers, its host can do nothing
         elif window == SET_CHANNEL:
             self._begin(SET_CHANNEL, 4 if self._sub_ghz else 3)
         elif (size_bytes := _COMMANDS.get(window)) is not None:
@@ -301,6 +316,7 @@ class SimModule:
         if self._command == BLOCK_START:
             self._arriving = data
             self._world.at(at_ms, self._block_arrived, self._life)
+            self._world.release(id(self))  # the rest is the line's
         else:
             self._queue(self._command, data, at_ms)
 
@@ -320,6 +336,8 @@ class SimModule:
             self._emit(b"NOK>")
         elif command in (PING, RESTART, BLOCK_START):
             self._emit(b"ACK>")
+            if command == BLOCK_START:
+                self._wait_on(at_ms)
         elif command == ASK_INFO:
             self._emit(b"ACK>" + self._info())
         elif command == SET_CHANNEL:

@@ -28,6 +28,7 @@ WAIT_MAX_MS = 1000  # real; nothing due: look up anyway
 UNREAD_MS = 1000  # a UART does not keep what nobody reads; what a closed port left is thrown away after this
 STEP_MAX_MS = 400 * 24 * 3_600_000  # more than a year at once is a mistake
 COMMAND_BYTES_MAX = 65_536
+INTERVAL_MIN_MS = 1_000  # between two check-ins of a label; less would be no sleep
 
 _SPEEDS = {termios.B115200: NORMAL_BAUD, termios.B2000000: FAST_BAUD}
 
@@ -244,6 +245,8 @@ class Simulator:
                 self._one_label(command).remove_battery()
             case "button":
                 self._one_label(command).press_button(self._world.now_ms)
+            case "interval":
+                self._one_label(command).interval_ms = int(max(INTERVAL_MIN_MS, _number(command, "ms", STEP_MAX_MS)))
             case "display":
                 label = self._one_label(command)
                 self._event("display", label=label.name, asked=True, **_json(label))

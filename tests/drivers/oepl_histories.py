@@ -21,6 +21,8 @@ class FalseProof(AssertionError):
 class History:
     """One seed's story. `proofs` counts what the radio claimed; a false claim raises `FalseProof` at that instant."""
 
+    hw_type = 0x01
+
     def __init__(self, seed: int, lies: tuple[Lie, ...] = LIES, actions: int = 10) -> None:
         self._rng = random.Random(seed)
         self._lies = lies
@@ -28,6 +30,7 @@ class History:
         self.store = MemoryStore(
             seed=seed,
             labels=rng.choice((1, 1, 2)),
+            hw_type=self.hw_type,
             fast=rng.random() < 0.2,
             chatter=rng.choice((0, 0, 0.3)),
             host_delay_ms=rng.choice((0, 0, 0, 40, 700)),
@@ -89,3 +92,15 @@ class CredulousHistory(History):
 
     def _claims(self, event: DriverEvent) -> tuple[LabelId, int] | None:
         return (event.label_id, event.attempt_id) if isinstance(event, Stored) else None
+
+
+class BlinkingHistory(History):
+    """Somebody looks for labels all the time: each may be told to blink between any two things that happen to it."""
+
+    hw_type = 0x33  # with a light
+
+    def _act(self, action: str) -> None:
+        for label_id in self.store.labels:
+            if self._rng.random() < 0.5:
+                self.outcomes["lit" if self.store.flash(label_id) is None else "not lit"] += 1
+        super()._act(action)

@@ -80,6 +80,11 @@ class MemoryStore:
         self.radio.withdraw(label_id, int(self.now_ms))
         self.settle()
 
+    def flash(self, label_id: LabelId) -> str | None:
+        said = self.radio.flash(label_id, int(self.now_ms))
+        self.settle()
+        return said
+
     def shows(self, label_id: LabelId, data: bytes, codec: str = "raw1") -> bool:
         return self.labels[label_id].shown == Shown(DATA_TYPES[codec], data)
 

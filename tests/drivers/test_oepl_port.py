@@ -180,6 +180,9 @@ async def test_commands_of_the_simulator(tmp_path: Path) -> None:
         for wrong in ({"cmd": "fly"}, {"cmd": "step", "ms": -1}, {"cmd": "lie", "label": sim.labels[0], "lie": "small"}, {"cmd": "button"}):
             sim.command(**wrong)
             assert (await sim.said("error"))["message"]
+        sim.command(cmd="interval", label=sim.labels[0], ms=10_000)
+        sim.command(cmd="interval", label=sim.labels[0])
+        assert "ms is a number" in (await sim.said("error"))["message"]
         sim.command(cmd="trace", checkins=True)
         sim.command(cmd="battery_swap", label=sim.labels[0])
         assert (await sim.said("label_reset"))["label"] == sim.labels[0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from drivers.base import Failed, FailReason, LabelId, LabelSeen, Proven, Stored
 from drivers.sim.labels import CHECK_IN_MS, SimLabel, label_macs, module_mac
 from drivers.sim.module import SimModule
@@ -46,6 +48,16 @@ def test_an_idle_step_equals_uneventful_time() -> None:
     # The phases are those of before, give or take the labels' own oscillators.
     slept = zip(sorted(at_ms % CHECK_IN_MS for at_ms in before[-3:]), sorted(at_ms % CHECK_IN_MS for at_ms in after), strict=True)
     assert all(abs(after_ms - before_ms) < 1_000 for before_ms, after_ms in slept)
+
+
+def test_a_label_that_is_to_check_in_more_often_does_from_its_next_waking_on() -> None:
+    store = MemoryStore(seed=9)
+    store.run(CHECK_IN_MS + 1_000)
+    store.label.interval_ms = 5_000
+    store.run(CHECK_IN_MS + 1_000)
+    before = len(store.events(LabelSeen))
+    store.run(50_000)
+    assert len(store.events(LabelSeen)) - before in (9, 10, 11)
 
 
 def test_a_step_ends_a_running_refresh_and_the_next_check_in_proves_it() -> None:
@@ -166,6 +178,43 @@ def test_the_wire_time_of_a_block_counts_against_the_labels_patience() -> None:
     assert serve(200)[0] is None  # 359 ms on the wire at the slow speed: too late for 550
     assert serve(100, FAST_BAUD)[0] is not None  # 21 ms at the fast one
     assert serve(130, FAST_BAUD)[0] is None  # whose patience is 140
+
+
+def test_the_world_waits_for_its_host_but_not_for_what_the_module_does_itself() -> None:
+    world = World(seed=0)
+    label = Fetching(b"\0" * 7 + b"\1")
+    module = module_with(world, label)
+    waited: list[bool] = []
+    module.block_request(label, data_version(b"x"), 0, 100, full=True, at_ms=world.now_ms)
+    waited.append(world.held)
+    module.host_bytes(b">D>", world.now_ms)
+    waited.append(world.held)  # it looks at its line by and by
+    world.advance(world.now_ms + 21)
+    assert module.take_output().endswith(b"ACK>")
+    waited.append(world.held)
+    module.host_bytes(block_to_wire(b"x" * 100), world.now_ms)
+    waited.append(world.held)  # the rest is the line's
+    world.advance(world.now_ms + 2000)
+    assert waited == [True, False, True, False]
+    assert label.got[0] is not None
+
+
+@pytest.mark.parametrize("late_ms", [0, 100, 1000])
+def test_a_late_world_takes_nothing_from_its_hosts_time(late_ms: int) -> None:
+    """The line, the module and its host as `serve(100, FAST_BAUD)` has them, and a process that gave way for a while in between."""
+    world = World(seed=0)
+    label = Fetching(b"\0" * 7 + b"\1")
+    module = module_with(world, label)
+    module.baud = FAST_BAUD
+    module.block_request(label, data_version(b"x"), 0, 100, full=True, at_ms=world.now_ms)
+    module.host_bytes(b">D>", world.now_ms, FAST_BAUD)
+    world.on_hold = lambda: world.now_ms + late_ms
+    world.advance(world.now_ms + 21)
+    world.advance(world.now_ms + late_ms + 79)
+    assert label.got == []
+    module.host_bytes(block_to_wire(b"x" * 100), world.now_ms, FAST_BAUD)
+    world.advance(world.now_ms + 2000)
+    assert label.got[0] is not None
 
 
 def test_half_a_block_is_abandoned_after_a_second() -> None:
