@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
 import typer
 
-from edge.cli_tables import say, show_report, show_rows
+from edge.cli_tables import on_terminal, say, show_report, show_rows
+from edge.cli_words import ago, instant, lane, money, offer
 
 HELD_TIMEOUT_S: Final = 60.0  # tens of thousands of items may be held at once after a change of the whole catalogue
 DRAW_TIMEOUT_S: Final = 180.0  # a ticket drawn by workers that have to compile their kernels
 HELD_COLUMNS: Final = ("item_id", "name", "target_minor", "held_minor", "reason", "label", "place", "age_s", "given_away_minor", "remedy")
+HELD_WORDS: Final = ("item", "name", "target", "held at", "by", "place", "why", "for", "given away", "remedy")  # on a terminal
 BOUND_COLUMNS: Final = ("label", "place", "attempt", "curve", "reason", "holds", "grade", "age_s", "remedy")
 
 
@@ -53,6 +55,9 @@ def price_commands(call: Call) -> typer.Typer:
             say(json.dumps(answer, indent=2, ensure_ascii=False))
             return
         bounds = answer.pop("bounds", [])
+        if on_terminal():
+            _show_why(answer, bounds)
+            return
         show_report(answer)
         say("")
         show_rows(bounds, first=BOUND_COLUMNS, nothing="no label says anything about it")
@@ -64,11 +69,64 @@ def price_commands(call: Call) -> typer.Typer:
         if as_json:
             say(json.dumps(answer, indent=2, ensure_ascii=False))
             return
-        show_rows(answer.get("held", []), first=HELD_COLUMNS, nothing="nothing is held: every lane asks its target")
+        rows, nothing = answer.get("held", []), "nothing is held: every lane asks its target"
+        if on_terminal():
+            told = [_held_words(row, answer["exponent"]) for row in rows]
+            show_rows(told, first=HELD_WORDS, nothing=nothing, only=True, wide="remedy", cut="name")
+        else:
+            show_rows(rows, first=HELD_COLUMNS, nothing=nothing)
         if answer.get("cut"):
             say(f"... and so on: {answer['items']} items in all")
 
     return app
+
+
+def _held_words(row: Mapping[str, Any], exponent: int) -> dict[str, object]:
+    per = f" for {row['quantity']}" if row["quantity"] != 1 else ""
+    return {
+        "item": row["item_id"],
+        "name": row["name"],
+        "target": money(row["target_minor"], exponent) + per,
+        "held at": money(row["held_minor"], exponent) + per,
+        "by": f"{row['label']}{'' if row['audience'] == 'all' else ' (members)'}",
+        "place": row["place"],
+        "why": row["reason"],
+        "for": ago(row["age_s"]),
+        "given away": money(row["given_away_minor"], exponent),
+        "remedy": row["remedy"],
+    }
+
+
+def _show_why(answer: Mapping[str, Any], bounds: Sequence[Mapping[str, Any]]) -> None:
+    exponent, target, lane_says = answer["exponent"], answer["target"], answer.get("lane")
+    report: dict[str, object] = {"item": answer["item_id"], "name": answer["name"], "target": "no price"}
+    if target is not None:
+        ends = f" until {instant(target['until'])}" if target.get("until") else ""
+        report["target"] = f"{offer(target['curve'], exponent)}, {target['kind']} {target['price_id']} rev {target['rev']}{ends}"
+        report["since"] = f"{instant(target['from'])}, from {target['source']}, received {instant(target['received'])}"
+    if answer.get("member_target"):
+        report["members"] = f"{offer(answer['member_target']['curve'], exponent)}, {answer['member_target']['price_id']}"
+    if lane_says is not None:
+        report["lane asks"] = lane(lane_says, exponent)
+    given = (answer["given_away_minor"], answer["given_away_ever_minor"])
+    report["given away"] = f"{money(given[0], exponent)} by what holds it now, {money(given[1], exponent)} ever"
+    show_report(report)
+    say("")
+    rows = [
+        {
+            "label": each["label"],
+            "place": each["place"],
+            "attempt": each["attempt"],
+            "offer": offer(each["curve"], exponent) + ("" if each["audience"] == "all" else " (members)"),
+            "shows": each["shows"],
+            "grade": each["grade"],
+            "holds": each["reason"] if each["holds"] else "no",
+            "for": ago(each["age_s"]),
+            "remedy": each["remedy"],
+        }
+        for each in bounds
+    ]
+    show_rows(rows, nothing="no label says anything about it", wide="remedy")
 
 
 def add_label_commands(app: typer.Typer, call: Call) -> None:
@@ -89,7 +147,8 @@ def add_label_commands(app: typer.Typer, call: Call) -> None:
             raise typer.BadParameter("say --reason removed or --reason covered")
         else:
             answer = call(context, "label.retire", {"label": label, "reason": str(reason), "person": person or _login()})
-            say(f"retired {label} as {reason}; what it showed holds prices for {answer['dwell_s']} s more")
+            held = f"holds prices for {ago(answer['dwell_s'])} more" if answer["dwell_s"] else "holds no price any more"
+            say(f"retired {label} as {reason}; what it showed {held}")
 
     @app.command("restore")
     def restore(context: typer.Context, label: LabelArgument, person: PersonOption = None) -> None:
@@ -99,7 +158,7 @@ def add_label_commands(app: typer.Typer, call: Call) -> None:
     def _restore(context: typer.Context, label: str, person: str | None) -> None:
         answer: dict[str, Any] = call(context, "label.restore", {"label": label, "person": person or _login()})
         wait_s = answer.get("hang_up_in_s")
-        say(f"{label} is in use again" + (f"; hang it up in {wait_s} s: a till was told more than it shows" if wait_s else ""))
+        say(f"{label} is in use again" + (f"; hang it up in {wait_s} s, not before: a till was told more than it shows" if wait_s else ""))
 
     @app.command("retired")
     def retired(context: typer.Context, as_json: JsonOption = False) -> None:
@@ -129,7 +188,7 @@ def add_label_commands(app: typer.Typer, call: Call) -> None:
         answer: dict[str, Any] = call(context, "label.confirm", params)
         proven = f"attempt {answer['attempt']} is proven" if answer["attempt"] is not None else "nobody sent that; it counts from now on"
         gone = ", ".join(map(str, answer["cannot_show_any_more"]))
-        say(f"{label}: {proven}" + (f"; must not hang there any more: {gone}" if gone else ""))
+        say(f"{label}: {proven}" + (f"; it cannot show any more, and no ticket may hang any more: {gone}" if gone else ""))
 
     @app.command("ticket")
     def ticket(

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 EMPTY = "-"
+CUT_WIDTH = 20  # of a column that gives way, such as a name
 
 
 def say(text: str) -> None:
@@ -22,12 +23,20 @@ def warn(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def show_rows(rows: Sequence[Mapping[str, object]], *, first: Sequence[str] = (), nothing: str) -> None:
-    """A table of records. Columns in `first` lead, the others follow in the order they appear; `nothing` is said for no rows."""
+def on_terminal() -> bool:
+    """Whether a person reads the answer as it comes, not a program behind a pipe."""
+    return sys.stdout.isatty()
+
+
+def show_rows(
+    rows: Sequence[Mapping[str, object]], *, first: Sequence[str] = (), nothing: str, only: bool = False, wide: str = "", cut: str = ""
+) -> None:
+    """A table of records. Columns in `first` lead, the others follow in the order they appear, or (`only`) are left out; `nothing` is said
+    for no rows. On a terminal the column `wide` takes what room is left and the one called `cut` gives way; no other is broken."""
     if not rows:
         say(nothing)
         return
-    columns = _columns(rows, first)
+    columns = list(first) if only else _columns(rows, first)
     lines = [[cell(row.get(column)) for column in columns] for row in rows]
     if not sys.stdout.isatty():
         for line in [columns, *lines]:
@@ -36,7 +45,12 @@ def show_rows(rows: Sequence[Mapping[str, object]], *, first: Sequence[str] = ()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         numeric = all(_is_number(row.get(column)) for row in rows)
-        table.add_column(heading(column), justify="right" if numeric else "left", overflow="fold")
+        if column == cut:
+            table.add_column(heading(column), overflow="ellipsis", no_wrap=True, max_width=CUT_WIDTH)
+        else:
+            table.add_column(
+                heading(column), justify="right" if numeric else "left", overflow="fold", no_wrap=bool(wide) and column != wide
+            )
     for line in lines:
         table.add_row(*(Text(text) for text in line))
     Console().print(table)

@@ -237,7 +237,7 @@ class GuardControl:
         report = guard_report.item_report(self._view, item_id, now, source)
         if in_force is not None:
             report["lane"] = self._lane(item_id, in_force.row.curve.points[0][0])
-        report |= {"given_away_minor": lately if ages else 0, "given_away_ever_minor": ever, "bounds": rows}
+        report |= {"given_away_minor": lately if ages else 0, "given_away_ever_minor": ever, "bounds": rows, "exponent": self._exponent}
         return report
 
     def _lane(self, item_id: ItemId, quantity: int) -> dict[str, object]:
@@ -260,7 +260,8 @@ class GuardControl:
                 break
             rows += self._held_rows(item_id, holds)
             await asyncio.sleep(0)  # lanes are answered in between
-        return {"held": rows, "items": len(found), "cut": len({row["item_id"] for row in rows}) < len(found)}
+        cut = len({row["item_id"] for row in rows}) < len(found)
+        return {"held": rows, "items": len(found), "cut": cut, "exponent": self._exponent}
 
     def _held_rows(self, item_id: ItemId, holds: list[BoundNow]) -> list[dict[str, object]]:
         now = self._watch.now()

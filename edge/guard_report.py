@@ -111,7 +111,7 @@ def bound_report(view: View, bound: BoundNow, now: Now, facts: AttemptFacts | No
         "page": offer.page,
         "curve": [list(point) for point in offer.curve.points],
         "age_s": None if since_wall_ms is None else max(0, now.wall_ms - since_wall_ms) // 1000,
-        "remedy": remedy(view, entry, now, problem),
+        "remedy": remedy(view, entry, now, problem) if bound.holds else "",
     }
 
 
@@ -129,7 +129,8 @@ def remedy(view: View, entry: MayEntry, now: Now, problem: str) -> str:
     confirm = f"shelfd label confirm {label.label_id}"
     newest = may_still_show(view.may_of_label(label.label_id))[-1]
     if label.kind == PAPER:
-        return f"print its ticket (shelfd label ticket {label.label_id}) and hang it, then: {confirm} --attempt {newest.attempt_id}"
+        hang = f"print its ticket (shelfd label ticket {label.label_id}) and hang it, then: {confirm} --attempt {newest.attempt_id}"
+        return f"{hang}; or take the old one down, then: shelfd label retire {label.label_id}"
     if newest is not entry and newest.state is MayState.PROVEN:
         return f"look at it, then: {confirm} --shows PRICE"
     if _is_silent(label, now):

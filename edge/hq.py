@@ -12,13 +12,14 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from drivers.base import Clock
 from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, PublishRefused, Received, Will, stop_if_cancelled
 from edge.hq_needs import Needs
 from edge.hq_outbox import OutboxPublisher, Upward, wait_until
-from edge.hq_ports import HqCounters, HqTimings, Missing, Outcome, ReceiveResult, SyncStore
+from edge.hq_ports import HqCounters, HqTimings, Missing, Outcome, ReceiveResult, StateSummary, SyncStore
 from protocols.hq import SUPPORTED_TYPES, BadMessage, BadSignature, ForeignStore, Message, parse_down
 from protocols.hq_enrol import Enrolment
 from protocols.hq_events import AuditHead, Birth, Death, LabelCounts, SyncRequest, encode_state, encode_sync
@@ -30,6 +31,14 @@ ALERTS_WAITING_MAX: Final = 16  # alerts that wait for the store; one of each ki
 _RANDOM: Final = secrets.SystemRandom().random
 _STATE: Final = "up/state"
 _SYNC: Final = "up/sync"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTold:
+    """The head of the audit chain that the broker took last for HQ, and the clock's `now_ms` then."""
+
+    entry: int
+    at_ms: int
 
 
 class HqSync:
@@ -50,6 +59,7 @@ class HqSync:
         self.connected = False
         self.last_error: str | None = None
         self.changed = asyncio.Event()  # set at every change of the three above; whoever waits clears it
+        self.head_told: HeadTold | None = None
         self._store = store
         self._clock = clock
         self._enrolled = enrolled
@@ -104,10 +114,10 @@ class HqSync:
         async with link.connect(Will(enrolment.topics.topic(_STATE), death)) as connection:
             await connection.subscribe(enrolment.topics.topic("dn/#"))
             self._needs = Needs(self._timings)
-            if self._store.state_summary().snapshot is None:
+            if not self._store.has_catalogue():
                 self._needs.no_snapshot(now_ms=self._clock.link_ms())
             try:
-                await upward.publish(connection, _STATE, self._birth(enrolment), retain=True)
+                await self._say_state(connection, enrolment, upward)
                 self._link_up(link)
                 publisher = OutboxPublisher(self._store, upward, connection, self._clock, self._outbox_wake, self._timings)
                 async with asyncio.TaskGroup() as tasks:
@@ -184,7 +194,7 @@ class HqSync:
     async def _ask(self, connection: Connection, enrolment: Enrolment, upward: Upward) -> None:
         while True:
             self._needs_changed.clear()
-            has_snapshot = self._store.state_summary().snapshot is not None
+            has_snapshot = self._store.has_catalogue()
             for missing in self._needs.due(self._store.cursors(), has_snapshot=has_snapshot, now_ms=self._clock.link_ms()):
                 if await upward.publish(connection, _SYNC, encode_sync(self._sync_request(enrolment, missing))):
                     self.counters.sync_requests += 1
@@ -205,10 +215,15 @@ class HqSync:
     async def _tell_state(self, connection: Connection, enrolment: Enrolment, upward: Upward) -> None:
         while True:
             await asyncio.sleep(self._timings.state_ms / 1_000)
-            await upward.publish(connection, _STATE, self._birth(enrolment), retain=True)
+            await self._say_state(connection, enrolment, upward)
 
-    def _birth(self, enrolment: Enrolment) -> bytes:
-        state, summary = self._store.outbox_state(), self._store.state_summary()
+    async def _say_state(self, connection: Connection, enrolment: Enrolment, upward: Upward) -> None:
+        summary = self._store.state_summary()
+        if await upward.publish(connection, _STATE, self._birth(enrolment, summary), retain=True):
+            self.head_told = HeadTold(summary.audit_entry, self._clock.now_ms())
+
+    def _birth(self, enrolment: Enrolment, summary: StateSummary) -> bytes:
+        state = self._store.outbox_state()
         return encode_state(
             Birth(
                 store=enrolment.store,

@@ -92,6 +92,9 @@ class SyncStore(Protocol):
     async def hq_ack(self, incarnation: str, seq_through: int, last_hash: str) -> bool:
         """Drop outbox rows up to `seq_through`. False, and nothing dropped, when incarnation or hash are not ours. Idempotent."""
 
+    def has_catalogue(self) -> bool:
+        """Whether prices are in force. Asked with every message: it must not cost more for a large store."""
+
     def state_summary(self) -> StateSummary:
         """For the birth."""
 

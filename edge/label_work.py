@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drivers.base import Grade, LabelDriver, LabelSeen, Picture
-from edge.model import PAPER, AttemptId, LabelState, MayEntry, MayState
+from edge.model import AttemptId, LabelState, MayEntry, MayState
 from edge.planning import Wanted
 from edge.pricing import bound_reason
+from edge.proof_rules import RULES, at_least
 from edge.render_worker import RenderedLabel
 from edge.store.rows import json_text
 from edge.store.shelf import NewAttempt
 
 SEEN_SAVE_MS: Final = 600_000  # an unchanged label's "last seen" is written this often: a disk is not a radio log
-
-_FROM_WEAKEST: Final = (Grade.INFERRED, Grade.SHOWN, Grade.PERSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,8 @@ class ShelfRules:
 
     def binds_at(self, kind: str) -> Grade:
         """The weakest proof after which a label of this kind no longer shows what it showed before."""
-        if kind == PAPER:
+        rule = RULES.get(kind)
+        if rule is not None and not rule.signs:
             return Grade.PERSON
         return self.rise_binds_at.get(kind, Grade.INFERRED if self.accept_inferred else Grade.SHOWN)
 
@@ -42,7 +42,7 @@ class ShelfRules:
         return {kind: self.binds_at(kind) for kind in sorted(set(kinds))}
 
     def accepts(self, kind: str, grade: Grade) -> bool:
-        return _FROM_WEAKEST.index(grade) >= _FROM_WEAKEST.index(self.binds_at(kind))
+        return at_least(grade, self.binds_at(kind))
 
 
 @dataclass(slots=True)

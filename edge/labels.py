@@ -32,7 +32,7 @@ from drivers.base import (
     RadioUp,
     Stored,
 )
-from edge import planning, pricing
+from edge import planning, pricing, proof_rules
 from edge.label_confirm import Confirmations
 from edge.label_work import CheckIns, Dwells, RadioState, ShelfCounters, ShelfRules, Work, new_attempt, new_ticket
 from edge.model import PAPER, AttemptId, MayState
@@ -434,7 +434,7 @@ class LabelService:
                 self.counters.stored += 1
                 await self._store.note_progress(event.attempt_id, "stored")
             case Proven():
-                await self._proven(event)
+                await self._proven(radio, event)
             case Failed():
                 await self._failed(event)
             case LabelSeen():
@@ -464,13 +464,17 @@ class LabelService:
             self.counters.on_air += 1
             await self._store.note_progress(event.attempt_id, "on_air")
 
-    async def _proven(self, event: Proven) -> None:
+    async def _proven(self, radio: str, event: Proven) -> None:
         label = self._view.labels.get(event.label_id)
-        kinds = {self._kind_of(event.radio_id), label.kind if label is not None else ""}  # "" for a radio that was taken away since
-        accepted = all(self.rules.accepts(kind, event.grade) for kind in kinds - {""} or {""})
-        bound = await self._store.prove(event.label_id, event.attempt_id, str(event.grade), accepted=accepted, dwell_ms=self.dwell_ms())
-        self.counters.proven += 1
-        self.counters.proven_by[str(event.grade)] = self.counters.proven_by.get(str(event.grade), 0) + 1
+        kinds = {self._kind_of(event.radio_id), label.kind if label is not None else ""} - {""}  # "": of a radio that was taken away since
+        grade, bound = proof_rules.granted(kinds, event.grade), False
+        if grade is None:
+            log.error("label=%s attempt=%s: nothing that radio %s says can prove a picture", event.label_id, event.attempt_id, radio)
+        else:
+            accepted = all(self.rules.accepts(kind, grade) for kind in kinds)
+            bound = await self._store.prove(event.label_id, event.attempt_id, str(grade), accepted=accepted, dwell_ms=self.dwell_ms())
+            self.counters.proven += 1
+            self.counters.proven_by[str(grade)] = self.counters.proven_by.get(str(grade), 0) + 1
         work = self._work.get(event.label_id)
         if work is not None and work.in_flight == event.attempt_id:
             work.in_flight, work.picture, work.failures, work.next_try_ms = None, None, 0, 0
@@ -488,6 +492,8 @@ class LabelService:
         log.info("label=%s attempt=%s outcome=%s %s", event.label_id, event.attempt_id, reason, event.detail)
         work.in_flight = None
         work.problem = reason
+        if event.reason is FailReason.SUSPICIOUS:
+            work.was_on_air = True  # the label keeps these very bytes already: only others can be proven
         crowded = len(planning.may_still_show(self._view.may_of_label(event.label_id))) >= MAY_SET_MAX
         self._fail_later(work, minimum_ms=SILENT_RETRY_MS if crowded else 0)
         if event.reason in (FailReason.RADIO_LOST, FailReason.DISPLAY_LOST) and not crowded:

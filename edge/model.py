@@ -75,6 +75,8 @@ class Curve:
     def cost_minor(self, quantity: int) -> int:
         """The lowest total for `quantity` that this offer can mean: bundles combine, the rest is pro rata of the first point."""
         base_quantity, base_total = self.points[0]
+        if len(self.points) == 1:
+            return min(divide_half_up(base_total * quantity, base_quantity), COST_MINOR_MAX)
         bundles = [point for point in self.points[1:] if point[0] <= quantity]
         taken_minor = 0
         while bundles and quantity > EXACT_BUNDLES * bundles[0][0]:
@@ -248,6 +250,7 @@ class QuoteLine:
     """A priced line: `curve` is the offer that gave the lowest total, `target_total_minor` what the target alone would cost.
 
     `scans` is how often a pack was scanned whose price told its quantity: the same scans never get dearer, whatever they weigh then.
+    `deposit_minor` is the deposit for the whole line, on top of `total_minor`.
     """
 
     line_id: str
@@ -261,6 +264,7 @@ class QuoteLine:
     curve: Curve
     guard: str | None
     scans: int = 0
+    deposit_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,18 @@ class PriceMirror:
     """One per store; used from the event loop's thread only. Costs nothing before a till first asks."""
 
     def __init__(
-        self, view: View, stamps: Stamps, now_ms: Callable[[], int], epoch: str, mirrored: Callable[[ItemId], Mirrored], *, was_used: bool
+        self,
+        view: View,
+        stamps: Stamps,
+        now_ms: Callable[[], int],
+        epoch: str,
+        mirrored: Callable[[ItemId], Mirrored],
+        *,
+        was_used: bool,
+        quotes_lost_ms: int = 0,
     ) -> None:
         """`now_ms`: real monotonic milliseconds. `epoch` names this run of the daemon: revisions count from its start. `was_used`: a
-        daemon before this one may have handed out tables."""
+        daemon before this one may have handed out tables. `quotes_lost_ms`: so long quotes may live that the store's file lost."""
         self._view = view
         self._stamps = stamps
         self._now_ms = now_ms
@@ -77,7 +85,7 @@ class PriceMirror:
         self._runs: dict[str, _Run] = {}
         self._run_number = 0
         self._lapses_ms: dict[str, int] = {}  # lane -> when its table lapses
-        self._unknown_until_ms = now_ms() + LEASE_MS + LEASE_GUARD_MS if was_used else 0
+        self._unknown_until_ms = now_ms() + max(LEASE_MS + LEASE_GUARD_MS if was_used else 0, quotes_lost_ms)
         self._handed: dict[ItemId, Table] = {}  # what the newest tables say
         self._older: dict[ItemId, list[tuple[int, Table]]] = {}  # what tables before may still say, with when the last of them lapses
 

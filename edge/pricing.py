@@ -20,10 +20,12 @@ _SPECIAL = (PriceKind.PROMO, PriceKind.MARKDOWN)
 def target(rows: Iterable[PriceRow], now_ms: int, *, member: bool = False) -> PriceRow | None:
     """The row whose price is asked for at `now_ms`: active override, else promo or markdown, else the latest base.
 
-    `rows` holds the newest `rev` of each price_id. Among equals the latest start wins, ties by price_id. Member rows count
-    only for members, and then only where they are cheaper than what everybody pays.
+    `rows` holds the newest `rev` of each price_id. Among equals the latest start wins; of one start what HQ ordered at once, and last,
+    wins; then ties go by price_id. Member rows count only for members, and then only where they are cheaper than what everybody pays.
     """
     active = [row for row in rows if not row.cancelled and row.effective_from_ms <= now_ms and not _ended(row, now_ms)]
+    if len(active) == 1 and active[0].kind is not PriceKind.MEMBER:
+        return active[0]  # most items have a base price and nothing else
     public = _latest(active, (PriceKind.OVERRIDE,)) or _latest(active, _SPECIAL) or _latest(active, (PriceKind.BASE,))
     if member:
         own = _latest(active, (PriceKind.MEMBER,))
@@ -32,12 +34,26 @@ def target(rows: Iterable[PriceRow], now_ms: int, *, member: bool = False) -> Pr
     return public
 
 
+def asked_for(rows: Iterable[PriceRow], from_ms: int, to_ms: int, *, member: bool = False) -> list[PriceRow]:
+    """Every row whose price is asked for at some instant of a stretch of time, by these rows alone."""
+    rows = tuple(rows)
+    changes = {instant for row in rows for instant in (row.effective_from_ms, row.effective_to_ms) if instant is not None}
+    instants = sorted({from_ms, *(instant for instant in changes if from_ms < instant <= to_ms)})
+    found = (target(rows, instant, member=member) for instant in instants)
+    return list({row.row_id: row for row in found if row is not None}.values())
+
+
 def _ended(row: PriceRow, now_ms: int) -> bool:
     return row.effective_to_ms is not None and row.effective_to_ms <= now_ms
 
 
 def _latest(rows: Iterable[PriceRow], kinds: tuple[PriceKind, ...]) -> PriceRow | None:
-    return max((row for row in rows if row.kind in kinds), key=lambda row: (row.effective_from_ms, row.price_id), default=None)
+    return max((row for row in rows if row.kind in kinds), key=_start, default=None)
+
+
+def _start(row: PriceRow) -> tuple[int, int, str]:
+    """After a clock that ran ahead was set right, all that HQ orders at once has the very same start: that of the latch."""
+    return row.effective_from_ms, row.row_id if row.immediate else 0, row.price_id
 
 
 def advance(current: InForce | None, rows: Iterable[PriceRow], now_ms: int, *, clock_trusted: bool) -> InForce | None:

@@ -1,7 +1,7 @@
 """What a person's look at a label proves. Pure: is told the label's may-set and what was seen.
 
 A price says less than an attempt's number: several pictures may show it. So a look proves the oldest picture that everything
-sent after it agrees with, never one that another picture may still replace.
+sent after it agrees with, never one that another picture may still replace; and it is a look at the whole label, each item on it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.model import EVERYBODY, AttemptId, ItemId, MayEntry, MayKind, MayState, Offer
+from edge.pricing import outlasts
 
 # From the start of the last transfer to the refreshed panel and the person's word: the slowest panel takes under a minute to refresh.
 LOOK_MARGIN_MS: Final = 120_000
@@ -63,12 +64,28 @@ def named(members: Sequence[MayEntry], attempt_id: int) -> AttemptId:
     return AttemptId(attempt_id)
 
 
+def may_hide(members: Sequence[MayEntry], claims: Sequence[Claim], shown: Sequence[Offer]) -> bool:
+    """Whether an unknown display among `members` may show these very prices with more beside them than is `shown`: several for less, or
+    a price for members. Nobody who reads the prices alone can tell."""
+    read = {claim.item_id: claim.amount_minor for claim in claims}
+    offers = [offer for entry in members if entry.kind is MayKind.UNKNOWN for offer in entry.offers if offer.item_id in read]
+    beside = [each for each in offers if each.audience != EVERYBODY or (len(each.curve.points) > 1 and _first(each) == read[each.item_id])]
+    return any(outlasts(offer, shown) for offer in beside)
+
+
 def _shows(entry: MayEntry, claims: Sequence[Claim]) -> bool:
-    return not entry.offers if not claims else all(any(_is(offer, claim) for offer in entry.offers) for claim in claims)
+    """Whether every price on the picture was read, and nothing else."""
+    on_it = {offer.item_id for offer in entry.offers if offer.audience == EVERYBODY}
+    return on_it == {claim.item_id for claim in claims} and all(any(_is(offer, claim) for offer in entry.offers) for claim in claims)
 
 
 def _is(offer: Offer, claim: Claim) -> bool:
-    return offer.item_id == claim.item_id and offer.audience == EVERYBODY and offer.curve.points[0][1] == claim.amount_minor
+    return offer.item_id == claim.item_id and offer.audience == EVERYBODY and _first(offer) == claim.amount_minor
+
+
+def _first(offer: Offer) -> int:
+    """The price that stands out on the label."""
+    return offer.curve.points[0][1]
 
 
 def _promises(entry: MayEntry) -> frozenset[Offer]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import msgspec
 
 from edge import pricing
-from edge.model import Curve, InForce, Item, ItemId, Offer, PriceKind, PriceRow
-from edge.store import evidence
+from edge.model import Curve, InForce, Item, ItemId, PriceKind, PriceRow
+from edge.store import evidence, unknown
 from edge.store import rows as codec
 from edge.store.db import Refused
 from edge.store.journal import make_id
@@ -18,7 +18,6 @@ from edge.store.rows import Db, Stamp
 from edge.view import Delta
 
 BATCH_ANOMALY_ITEMS_MIN = 20  # below this many items a share of the catalogue says nothing
-LOG_CURVES_MAX = 24  # distinct past offers that bound an unknown display; beyond, the cheapest ones are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +80,51 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
     applied = Applied([], [])
     accepted: list[NewRow] = []
     touched: dict[ItemId, None] = {}
-    for new in new_rows:
-        known = db.execute(
-            "SELECT rev, row_id FROM price_row WHERE item_id = ? AND price_id = ? ORDER BY rev DESC LIMIT 1", (new.item_id, new.price_id)
-        ).fetchone()
+    told = list(new_rows)
+    revs = codec.read_revs(db, dict.fromkeys(new.item_id for new in told))
+    any_withdrawn = db.execute("SELECT 1 FROM price_withdrawn LIMIT 1").get is not None
+    for new in told:
+        known = revs.get((new.item_id, new.price_id))
         if known is None or known[0] < new.rev:
             accepted.append(new)
             continue
         applied.stale += 1
-        if known[0] == new.rev and db.execute("DELETE FROM price_withdrawn WHERE withdrawn_row_id = ? RETURNING 1", (known[1],)).get:
+        if known[0] == new.rev and any_withdrawn and _un_withdraw(db, known[1]):
             touched[new.item_id] = None  # HQ has it again
-    for new, reason in _anomalies(db, accepted, limits):
-        accepted.remove(new)
+            if new.kind is PriceKind.MEMBER:
+                evidence.member_price_withdrawn(db, stamp, new.item_id, known[1], withdrawn=False)
+    before = codec.read_in_force_of_all(db, dict.fromkeys(new.item_id for new in accepted))
+    held = _anomalies(db, accepted, before, limits)
+    for new, reason in held:
         applied.held.append(_hold(db, stamp, new, reason, source))
-    for new in accepted:
-        applied.rows.append(_store_row(db, stamp, new, source))
-        db.execute(
-            "UPDATE price_hold SET state = 'superseded' WHERE item_id = ? AND price_id = ? AND rev < ? AND state = 'held'",
-            (new.item_id, new.price_id, new.rev),
-        )
+    if held:
+        refused = {id(new) for new, _ in held}
+        accepted = [new for new in accepted if id(new) not in refused]
+    applied.rows = _store_rows(db, stamp, accepted, before, source)
+    _supersede_holds(db, accepted)
+    evidence.member_prices(db, stamp, [row.row_id for row in applied.rows if row.kind is PriceKind.MEMBER])
     _compare(db, stamp, touched | {row.item_id: None for row in applied.rows}, delta)
     return applied
 
 
-def _compare(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:
+def _un_withdraw(db: Db, row_id: int) -> bool:
+    return db.execute("DELETE FROM price_withdrawn WHERE withdrawn_row_id = ? RETURNING 1", (row_id,)).get is not None
+
+
+def _supersede_holds(db: Db, accepted: Iterable[NewRow]) -> None:
+    if db.execute("SELECT 1 FROM price_hold WHERE state = 'held' LIMIT 1").get is None:
+        return
+    db.executemany(
+        "UPDATE price_hold SET state = 'superseded' WHERE item_id = ? AND price_id = ? AND rev < ? AND state = 'held'",
+        [(new.item_id, new.price_id, new.rev) for new in accepted],
+    )
+
+
+def _compare(db: Db, stamp: Stamp, item_ids: Collection[ItemId], delta: Delta) -> None:
     """These items' rows changed: read them again and put in force what is due."""
-    before = evidence.last_target(db)
-    for item_id in item_ids:
-        delta.rows[item_id] = codec.read_rows(db, item_id)
-        _put_in_force(db, stamp, item_id, delta)
-    evidence.targets(db, stamp, before)
+    rows = put_in_force(db, stamp, item_ids, delta)
+    delta.rows.update((item_id, tuple(each)) for item_id, each in rows.items())
+    unknown.rows_changed(db, stamp, item_ids, delta)
 
 
 def withdraw_rows(db: Db, stamp: Stamp, named: set[tuple[str, str]], is_newer: Callable[[str], bool], source: str, delta: Delta) -> None:
@@ -119,52 +133,55 @@ def withdraw_rows(db: Db, stamp: Stamp, named: set[tuple[str, str]], is_newer: C
     `is_newer` says of a row's source whether it came after that catalogue was written.
     """
     found = db.execute(
-        "SELECT row_id, item_id, price_id, source FROM price_row AS p WHERE NOT cancelled AND NOT EXISTS "
+        "SELECT row_id, item_id, price_id, source, kind FROM price_row AS p WHERE NOT cancelled AND NOT EXISTS "
         "(SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev)"
     ).fetchall()
     touched: dict[ItemId, None] = {}
-    for row_id, item_id, price_id, row_source in found:
-        if (item_id, price_id) not in named and not is_newer(row_source):
-            db.execute("INSERT OR IGNORE INTO price_withdrawn VALUES (?, ?)", (row_id, source))
-            touched[ItemId(item_id)] = None
+    for row_id, item_id, price_id, row_source, kind in found:
+        if (item_id, price_id) in named or is_newer(row_source):
+            continue
+        gone = db.execute("INSERT OR IGNORE INTO price_withdrawn VALUES (?, ?) RETURNING 1", (row_id, source)).get
+        if gone is not None and kind == PriceKind.MEMBER:
+            evidence.member_price_withdrawn(db, stamp, item_id, row_id, withdrawn=True)
+        touched[ItemId(item_id)] = None
     _compare(db, stamp, touched, delta)
 
 
-def _store_row(db: Db, stamp: Stamp, new: NewRow, source: str) -> PriceRow:
-    from_ms = new.effective_from_ms
-    if from_ms is None:
-        current = codec.read_in_force(db, new.item_id)
-        from_ms = max(stamp.wall_ms, current.latched_through_ms if current else 0)
-    curve = new.curve or _last_curve(db, new)
-    db.execute(
-        "INSERT INTO price_row(item_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, immediate, cancelled, source, "
-        "received_wall_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            new.item_id,
-            str(new.kind),
-            new.price_id,
-            new.rev,
-            from_ms,
-            new.effective_to_ms,
-            codec.curve_text(curve),
-            int(new.effective_from_ms is None),
-            int(new.cancelled),
-            source,
-            stamp.wall_ms,
-        ),
+def _store_rows(db: Db, stamp: Stamp, accepted: list[NewRow], before: Mapping[ItemId, InForce], source: str) -> list[PriceRow]:
+    last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'price_row'").get
+    rows: list[PriceRow] = []
+    for row_id, new in enumerate(accepted, start=last + 1 if isinstance(last, int) else 1):
+        from_ms = new.effective_from_ms
+        if from_ms is None:
+            current = before.get(new.item_id)
+            from_ms = max(stamp.wall_ms, current.latched_through_ms if current else 0)
+        curve = new.curve or _last_curve(db, new)
+        immediate = new.effective_from_ms is None
+        rows.append(
+            PriceRow(row_id, new.item_id, new.kind, new.price_id, new.rev, from_ms, new.effective_to_ms, curve, immediate, new.cancelled)
+        )
+    db.executemany(
+        "INSERT INTO price_row(row_id, item_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, immediate, cancelled, "
+        "source, received_wall_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                row.row_id,
+                row.item_id,
+                row.kind.value,
+                row.price_id,
+                row.rev,
+                row.effective_from_ms,
+                row.effective_to_ms,
+                codec.curve_text(row.curve),
+                int(row.immediate),
+                int(row.cancelled),
+                source,
+                stamp.wall_ms,
+            )
+            for row in rows
+        ],
     )
-    return PriceRow(
-        db.last_insert_rowid(),
-        new.item_id,
-        new.kind,
-        new.price_id,
-        new.rev,
-        from_ms,
-        new.effective_to_ms,
-        curve,
-        new.effective_from_ms is None,
-        new.cancelled,
-    )
+    return rows
 
 
 def _last_curve(db: Db, new: NewRow) -> Curve:
@@ -176,72 +193,43 @@ def _last_curve(db: Db, new: NewRow) -> Curve:
     return codec.curve_of(str(text))
 
 
-def put_in_force(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:
-    """Compare what should be in force for these items with what is, in the caller's transaction; log the changes."""
+def put_in_force(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> Mapping[ItemId, list[PriceRow]]:
+    """Compare what should be in force for these items with what is, in the caller's transaction; log the changes. Returns their rows."""
     before = evidence.last_target(db)
-    for item_id in item_ids:
-        _put_in_force(db, stamp, item_id, delta)
-    evidence.targets(db, stamp, before)
-
-
-def _put_in_force(db: Db, stamp: Stamp, item_id: ItemId, delta: Delta) -> None:
-    current = codec.read_in_force(db, item_id)
-    wanted = pricing.advance(current, codec.read_rows(db, item_id), stamp.wall_ms, clock_trusted=stamp.clock_trusted)
-    if wanted is None:
-        return
-    db.execute(
+    rows = codec.read_rows_of_all(db, item_ids)
+    current = codec.read_in_force_of_all(db, rows)
+    changed: dict[ItemId, InForce] = {}
+    for item_id, each in rows.items():
+        wanted = pricing.advance(current.get(item_id), each, stamp.wall_ms, clock_trusted=stamp.clock_trusted)
+        if wanted is not None:
+            changed[item_id] = wanted
+    if not changed:
+        return rows
+    db.executemany(
         "INSERT INTO in_force(item_id, row_id, latched_through_ms) VALUES (?, ?, ?) ON CONFLICT(item_id) DO UPDATE "
         "SET row_id = excluded.row_id, latched_through_ms = excluded.latched_through_ms",
-        (item_id, wanted.row.row_id, wanted.latched_through_ms),
+        [(item_id, wanted.row.row_id, wanted.latched_through_ms) for item_id, wanted in changed.items()],
     )
-    db.execute("INSERT INTO target_log(item_id, row_id, from_wall_ms) VALUES (?, ?, ?)", (item_id, wanted.row.row_id, stamp.wall_ms))
-    delta.in_force[item_id] = wanted
-    _bound_unknown_displays(db, item_id, wanted, delta)
-
-
-def _bound_unknown_displays(db: Db, item_id: ItemId, wanted: InForce, delta: Delta) -> None:
-    """UNKNOWN bounds an item by its lowest target since the label was proven: a new target joins every such bound."""
-    curve = codec.curve_text(wanted.row.curve)
-    found = db.execute(
-        "SELECT a.attempt_id, a.label_id FROM attempt AS a JOIN ever_bound AS e USING (label_id) WHERE e.item_id = ?1 "
-        "AND a.kind = 'unknown' AND a.state = 'open' AND NOT EXISTS (SELECT 1 FROM attempt_offer AS o "
-        "WHERE o.attempt_id = a.attempt_id AND o.item_id = ?1 AND o.curve = ?2 AND o.audience = 'all')",
-        (item_id, curve),
-    ).fetchall()
-    for attempt_id, label_id in found:
-        entry = codec.read_may(db, attempt_id)
-        if entry is not None and not pricing.outlasts(Offer(item_id, wanted.row.curve), entry.offers):
-            continue  # an offer at or below it is there already
-        db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, ?)", (attempt_id, item_id, curve, wanted.row.row_id))
-        delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
-
-
-def lowest_targets(db: Db, item_id: str, after_log_id: int) -> list[tuple[Curve, int]]:
-    """The undominated (curve, row_id) targets of an item since a point of the target log, and the one in force at that point."""
-    found = db.execute(
-        "SELECT DISTINCT p.curve, p.row_id FROM target_log AS t JOIN price_row AS p USING (row_id) WHERE t.item_id = ?1 AND t.log_id >= "
-        "coalesce((SELECT max(log_id) FROM target_log WHERE item_id = ?1 AND log_id <= ?2), 0)",
-        (item_id, after_log_id),
+    db.executemany(
+        "INSERT INTO target_log(item_id, row_id, from_wall_ms) VALUES (?, ?, ?)",
+        [(item_id, wanted.row.row_id, stamp.wall_ms) for item_id, wanted in changed.items()],
     )
-    kept: list[tuple[Curve, int]] = []
-    for text, row_id in found:
-        curve = codec.curve_of(text)
-        if any(not other.is_above(curve) for other, _ in kept):
-            continue
-        kept = [(other, row) for other, row in kept if curve.is_above(other)]
-        kept.append((curve, row_id))
-    return sorted(kept, key=lambda pair: pair[0].cost_minor(pair[0].points[0][0]))[:LOG_CURVES_MAX]
+    delta.in_force.update(changed)
+    if unknown.is_any(db):
+        for item_id, wanted in changed.items():
+            unknown.target_changed(db, stamp, item_id, wanted, delta)
+    evidence.targets(db, stamp, before)
+    return rows
 
 
 # -- anomaly stops ---------------------------------------------------------------------------------------------------------
 
 
-def _anomalies(db: Db, accepted: list[NewRow], limits: AnomalyLimits | None) -> list[tuple[NewRow, str]]:
+def _anomalies(db: Db, accepted: list[NewRow], before: Mapping[ItemId, InForce], limits: AnomalyLimits | None) -> list[tuple[NewRow, str]]:
     if limits is None:
         return []
-    before = {new.item_id: codec.read_in_force(db, new.item_id) for new in accepted}
     moved = [new for new in accepted if new.curve is not None and not new.cancelled]
-    changed = [new for new in moved if (old := before[new.item_id]) is not None and new.curve != old.row.curve]
+    changed = [new for new in moved if (old := before.get(new.item_id)) is not None and new.curve != old.row.curve]
     total = db.execute("SELECT count(*) FROM in_force").get
     assert isinstance(total, int)
     items = len({new.item_id for new in changed})
@@ -250,10 +238,8 @@ def _anomalies(db: Db, accepted: list[NewRow], limits: AnomalyLimits | None) -> 
         return [(new, reason) for new in changed]
     found: list[tuple[NewRow, str]] = []
     for new in changed:
-        old = before[new.item_id]
-        assert old is not None
         assert new.curve is not None
-        why = pricing.anomaly(new.curve, old.row.curve, factor=limits.factor, drop_percent=limits.drop_percent)
+        why = pricing.anomaly(new.curve, before[new.item_id].row.curve, factor=limits.factor, drop_percent=limits.drop_percent)
         if why is not None:
             found.append((new, why))
     return found

@@ -115,6 +115,12 @@ def audit_head(db: Db) -> AuditHead:
     return AuditHead(0, GENESIS) if row is None else AuditHead(int(row[0]), str(row[1]))
 
 
+def last_noted_ms(db: Db) -> int:
+    """When the last entry of the audit chain was made, by the store's clock; 0 before the first."""
+    last = db.execute("SELECT wall_ms FROM audit ORDER BY entry_id DESC LIMIT 1").get
+    return last if isinstance(last, int) else 0
+
+
 def append_audit(db: Db, wall_ms: int, actor: str, what: str, detail: str) -> int:
     """Append to the audit chain in the caller's transaction; `detail` is JSON text. Returns the entry's number: 1, 2, 3, ... no gap."""
     last = db.execute("SELECT entry_id, hash, wall_ms FROM audit ORDER BY entry_id DESC LIMIT 1").fetchone()
@@ -127,7 +133,7 @@ def append_audit(db: Db, wall_ms: int, actor: str, what: str, detail: str) -> in
         (entry, wall_ms, actor, what, detail, digest),
     )
     if before_ms is None or before_ms // AUDIT_RUN_MS != minute:
-        db.execute("INSERT INTO audit_minute(entry_id, minute) VALUES (?, ?)", (entry, minute))
+        db.execute("INSERT OR REPLACE INTO audit_minute(entry_id, minute) VALUES (?, ?)", (entry, minute))  # left where the end was cut off
     return int(entry)
 
 

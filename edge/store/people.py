@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from drivers.base import Grade, LabelSeen
 from edge.guard_report import AttemptFacts
-from edge.model import PAPER, Curve, ItemId, MayEntry, MayKind, MayState
-from edge.proof import LOOK_MARGIN_MS, Claim, Unclear, named, recognise
+from edge.model import PAPER, Curve, ItemId, MayEntry, MayKind, MayState, Offer
+from edge.proof import LOOK_MARGIN_MS, Claim, Unclear, may_hide, named, recognise
 from edge.store import evidence, shelf
 from edge.store import rows as codec
 from edge.store.db import Refused
@@ -158,6 +158,7 @@ def confirm(
     retired = _retired(db, label_id)
     if retired:
         raise Refused(f"label {label_id} is retired as {retired}: shelfd label restore {label_id} first")
+    _refuse_half_a_look(db, label_id, claims)
     members = [entry for entry in codec.read_may_set(db, label_id) if entry.state is not MayState.GONE]
     try:
         found = recognise(members, claims) if attempt_id is None else named(members, attempt_id)
@@ -165,6 +166,11 @@ def confirm(
         raise Refused(f"label {label_id}: {error}") from None
     if found is None:
         return _strange(db, stamp, label_id, members, claims, who, dwell_ms)
+    if attempt_id is None and may_hide(members, claims, next(entry.offers for entry in members if entry.attempt_id == found)):
+        raise Refused(
+            f"label {label_id}: before its display was unknown that price had a multi-buy or a members' price beside it: "
+            f"make sure which picture hangs there, then name it (--attempt)"
+        )
     if not _is_paper(db, label_id):
         _refuse_what_may_come(db, stamp, label_id, found)
     said = {"event": "label.confirmed", "label": label_id, "attempt": found, "person": who.person, "shows": _shown(claims)}
@@ -173,6 +179,21 @@ def confirm(
     delta.outbox_grew = True
     gone = [entry.attempt_id for entry in members if _is_gone(delta.may.get((label_id, entry.attempt_id), entry))]
     return Confirmed(found, tuple(gone)), delta
+
+
+def _refuse_half_a_look(db: Db, label_id: str, claims: Sequence[Claim]) -> None:
+    """What ends an unknown display has to be read from all of it."""
+    read = {claim.item_id for claim in claims}
+    row = db.execute(f"SELECT {codec.BINDING_COLUMNS} FROM binding WHERE label_id = ?", (label_id,)).fetchone()  # noqa: S608 - constant
+    bound = codec.binding_of(row).items if row is not None else ()
+    left = [item_id for item_id in bound if item_id not in read and _is_sold(db, item_id)]
+    if left and not read.isdisjoint(bound):
+        raise Refused(f"label {label_id} is for {', '.join(left)} too: say what it shows for each of them (--shows ITEM=PRICE)")
+
+
+def _is_sold(db: Db, item_id: ItemId) -> bool:
+    found = db.execute("SELECT 1 FROM item JOIN in_force USING (item_id) WHERE item_id = ? AND NOT removed", (item_id,))
+    return found.get is not None
 
 
 def _refuse_what_may_come(db: Db, stamp: Stamp, label_id: str, attempt_id: int) -> None:
@@ -207,21 +228,19 @@ def _strange(
         (label_id, stamp.wall_ms, str(Grade.PERSON), stamp.boot_id, stamp.now_ms),
     )
     seen_id = db.last_insert_rowid()
-    for claim in claims:
-        in_force = codec.read_in_force(db, claim.item_id)
-        quantity = in_force.row.curve.points[0][0] if in_force is not None else 1
-        curve = codec.curve_text(Curve.plain(claim.amount_minor, quantity))
-        db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, NULL)", (seen_id, claim.item_id, curve))
+    shown = [_as_read(db, claim) for claim in claims]
+    for offer in shown:
+        db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, NULL)", (seen_id, offer.item_id, codec.curve_text(offer.curve)))
     delta = Delta(outbox_grew=True)
     unknown = [entry.attempt_id for entry in members if entry.kind is MayKind.UNKNOWN]
-    gone = [] if _unknown_lately(db, stamp, label_id) else unknown
+    gone = [] if _unknown_lately(db, stamp, label_id) or may_hide(members, claims, shown) else unknown
     for old_id in gone:
         shelf.supersede(db, stamp, old_id, seen_id, dwell_ms)
         delta.may[label_id, old_id] = codec.read_may(db, old_id)
     delta.may[label_id, seen_id] = codec.read_may(db, seen_id)
     said = {"event": "label.confirmed", "label": label_id, "attempt": None, "person": who.person, "shows": _shown(claims)}
     dwells = [old_id for old_id in gone if delta.may[label_id, old_id] is not None]
-    _say(db, stamp, said, members, who, {"seen": seen_id, "released": gone, "dwells": dwells})
+    _say(db, stamp, said, members, who, {"seen": seen_id, "released": gone, "dwells": dwells}, seen_id)
     if not unknown:
         prices = ", ".join(f"{claim.item_id} {claim.amount_minor}" for claim in claims) or "nothing"
         _alert(
@@ -232,6 +251,13 @@ def _strange(
             label_id,
         )
     return Confirmed(None, tuple(gone)), delta
+
+
+def _as_read(db: Db, claim: Claim) -> Offer:
+    """A price on a label is for the quantity that the item's price is named for."""
+    in_force = codec.read_in_force(db, claim.item_id)
+    quantity = in_force.row.curve.points[0][0] if in_force is not None else 1
+    return Offer(claim.item_id, Curve.plain(claim.amount_minor, quantity))
 
 
 def _is_gone(entry: MayEntry | None) -> bool:
@@ -371,13 +397,25 @@ def _label_and_members(db: Db, label_id: str) -> tuple[Delta, list[MayEntry]]:
     return delta, [entry for entry in entries if entry.state is not MayState.GONE]
 
 
-def _say(db: Db, stamp: Stamp, said: Mapping[str, object], members: Iterable[MayEntry], who: Who, more: Mapping[str, object]) -> None:
-    """One audit entry, found under the label and the items it concerns, and one event to HQ."""
+def _say(
+    db: Db,
+    stamp: Stamp,
+    said: Mapping[str, object],
+    members: Iterable[MayEntry],
+    who: Who,
+    more: Mapping[str, object],
+    seen_id: int | None = None,
+) -> None:
+    """One audit entry, found under the label and the items it concerns, and one event to HQ. `seen_id`: what nobody sent, as written."""
     label_id, event = str(said["label"]), str(said["event"])
-    items = dict.fromkeys(offer.item_id for entry in members for offer in entry.offers)
+    entries = [*members, *([codec.read_may(db, seen_id)] if seen_id is not None else ())]
+    items = dict.fromkeys(offer.item_id for entry in entries if entry is not None for offer in entry.offers)
     subjects = (evidence.label_subject(label_id), *map(evidence.item_subject, items))
     actor = who.person if who.actor == "store" else str(who)
-    evidence.note(db, stamp, event, subjects, {**said, **more}, actor=actor)
+    if seen_id is None:
+        evidence.note(db, stamp, event, subjects, {**said, **more}, actor=actor)
+    else:
+        evidence.note_fact(db, stamp.wall_ms, event, (seen_id,), ids=subjects, actor=actor, more={**said, **more})
     emit(db, stamp, EventKind.LABEL, {**said, "items": list(items), "by": actor, "at": rfc3339(stamp.wall_ms)}, salt=f"{event} {label_id}")
 
 

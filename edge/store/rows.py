@@ -51,6 +51,8 @@ class Db(Protocol):
 
     def execute(self, sql: str, args: Any = ..., /) -> Any: ...
 
+    def executemany(self, sql: str, args: Iterable[Any], /) -> Any: ...
+
     def last_insert_rowid(self) -> int: ...
 
 
@@ -187,6 +189,41 @@ def read_rows(db: Db, item_id: str) -> tuple[PriceRow, ...]:
     return tuple(price_row_of(each) for each in found)
 
 
+def read_revs(db: Db, item_ids: Iterable[str]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(newest rev, its row id) by item and price id: from the index alone."""
+    found = db.execute(
+        "SELECT p.item_id, p.price_id, max(p.rev), p.row_id FROM json_each(?) AS j CROSS JOIN price_row AS p ON p.item_id = j.value "
+        "GROUP BY p.item_id, p.price_id",
+        (json_text([*item_ids]),),
+    )
+    return {(item_id, price_id): (rev, row_id) for item_id, price_id, rev, row_id in found}
+
+
+def read_rows_of_all(db: Db, item_ids: Iterable[ItemId]) -> dict[ItemId, list[PriceRow]]:
+    """`read_rows` of many items at once; each of them is a key."""
+    rows: dict[ItemId, list[PriceRow]] = {item_id: [] for item_id in item_ids}
+    found = db.execute(
+        f"SELECT {PRICE_COLUMNS} FROM json_each(?) AS j CROSS JOIN price_row AS p ON p.item_id = j.value WHERE NOT EXISTS "  # noqa: S608
+        "(SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY p.row_id",
+        (json_text([*rows]),),
+    )
+    for each in found:
+        row = price_row_of(each)
+        rows[row.item_id].append(row)
+    return rows
+
+
+def read_in_force_of_all(db: Db, item_ids: Iterable[ItemId]) -> dict[ItemId, InForce]:
+    """`read_in_force` of many items at once; items without a price are left out."""
+    found = db.execute(
+        f"SELECT {PRICE_COLUMNS}, latched_through_ms FROM json_each(?) AS j CROSS JOIN in_force ON item_id = j.value "  # noqa: S608
+        "JOIN price_row USING (row_id, item_id)",
+        (json_text([*item_ids]),),
+    )
+    in_force = (InForce(price_row_of(row[:-1]), row[-1]) for row in found)
+    return {each.row.item_id: each for each in in_force}
+
+
 def read_in_force(db: Db, item_id: str) -> InForce | None:
     row = db.execute(
         f"SELECT {PRICE_COLUMNS}, latched_through_ms FROM in_force JOIN price_row USING (row_id, item_id) WHERE item_id = ?",  # noqa: S608
@@ -212,7 +249,7 @@ def _line_values(line: QuoteLine) -> tuple[Any, ...]:
         line.target_total_minor,
         line.curve.points,
         line.guard,
-        *([line.scans] if line.scans else ()),
+        *([line.scans, line.deposit_minor] if line.deposit_minor else [line.scans] if line.scans else ()),
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from drivers.base import LabelProfile, LabelSeen
 from edge.model import (
     LABEL_ITEMS_MAX,
-    MEMBERS,
     PAPER,
     AttemptId,
     Binding,
@@ -20,9 +19,8 @@ from edge.model import (
 )
 from edge.planning import PAPER_PANEL
 from edge.pricing import outlasts
-from edge.store import evidence
+from edge.store import evidence, unknown
 from edge.store import rows as codec
-from edge.store.catalogue import lowest_targets
 from edge.store.db import Refused
 from edge.store.journal import emit, record
 from edge.store.rows import Db, Stamp
@@ -63,7 +61,7 @@ def ensure_label(db: Db, stamp: Stamp, label_id: str, kind: str, delta: Delta) -
             (label_id, kind, PAPER_PANEL if kind == PAPER else ""),
         )
         evidence.note(db, stamp, "label.new", (evidence.label_subject(label_id),), {"label": label_id})
-        add_unknown(db, stamp, label_id, "never seen before", delta)
+        unknown.add(db, stamp, label_id, "never seen before", delta)
     return label_changed(db, label_id, delta)
 
 
@@ -99,48 +97,6 @@ def seen(db: Db, stamp: Stamp, check_ins: Iterable[tuple[str, LabelSeen]]) -> tu
         )
         label_changed(db, event.label_id, delta)
     return None, delta
-
-
-def add_unknown(db: Db, stamp: Stamp, label_id: str, why: str, delta: Delta) -> int:
-    """Add UNKNOWN to the label's may-set: it bounds each item the label was ever bound to by its lowest target since proof.
-
-    Where the newest member is UNKNOWN already, nothing is added: a label that restarts again and again grows nothing.
-    """
-    newest = db.execute("SELECT attempt_id, kind, state FROM attempt WHERE label_id = ? ORDER BY attempt_id DESC LIMIT 1", (label_id,))
-    last = newest.fetchone()
-    if last is not None and last[1:] == ("unknown", "open"):
-        return int(last[0])
-    db.execute(
-        "INSERT INTO attempt(label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms, since_boot_id, "
-        "since_ms) VALUES (?, 'unknown', 'open', '', '', '', '', ?, ?, ?)",
-        (label_id, stamp.wall_ms, stamp.boot_id, stamp.now_ms),
-    )
-    attempt_id = db.last_insert_rowid()
-    for (item_id,) in db.execute("SELECT item_id FROM ever_bound WHERE label_id = ?", (label_id,)).fetchall():
-        _bound_unknown(db, stamp, label_id, attempt_id, item_id)
-    unknown = {"label": label_id, "attempt": attempt_id, "why": why}
-    evidence.note(db, stamp, evidence.UNKNOWN, (evidence.label_subject(label_id),), unknown)
-    delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
-    return attempt_id
-
-
-def _bound_unknown(db: Db, stamp: Stamp, label_id: str, attempt_id: int, item_id: str) -> None:
-    """What the label may have come to show of the item since it was proven: everybody's targets, and members' prices that ran since."""
-    since = db.execute("SELECT unknown_since_log_id FROM label WHERE label_id = ?", (label_id,)).get
-    for curve, row_id in lowest_targets(db, item_id, since if isinstance(since, int) else 0):
-        db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, ?)", (attempt_id, item_id, codec.curve_text(curve), row_id))
-    db.execute(
-        "INSERT INTO attempt_offer SELECT ?1, 0, ?5, item_id, curve, max(row_id) FROM price_row WHERE item_id = ?2 AND kind = 'member' "
-        "AND NOT cancelled AND effective_from_ms <= ?3 AND (effective_to_ms IS NULL OR effective_to_ms > "
-        "(SELECT coalesce(max(proven_wall_ms), 0) FROM attempt WHERE label_id = ?4)) GROUP BY curve",
-        (attempt_id, item_id, stamp.wall_ms, label_id, MEMBERS),
-    )
-
-
-def unknown_everywhere(db: Db, stamp: Stamp, why: str, delta: Delta) -> None:
-    """A new incarnation: nothing is known of any display."""
-    for (label_id,) in db.execute("SELECT label_id FROM label ORDER BY label_id").fetchall():
-        add_unknown(db, stamp, label_id, why, delta)
 
 
 def bind(
@@ -190,10 +146,7 @@ def bind(
         if item_id in label.ever_bound:
             continue
         db.execute("INSERT OR IGNORE INTO ever_bound VALUES (?, ?)", (label_id, item_id))
-        unknown = db.execute("SELECT attempt_id FROM attempt WHERE label_id = ? AND kind = 'unknown' AND state = 'open'", (label_id,))
-        for (attempt_id,) in unknown.fetchall():
-            _bound_unknown(db, stamp, label_id, attempt_id, item_id)
-            delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
+        unknown.bound(db, stamp, label_id, item_id, delta)
     label_changed(db, label_id, delta)
     delta.bindings[label_id] = binding
     bound = {"event": "label.bound", "label": label_id, "items": items, "template": template, "binding_rev": binding.binding_rev}

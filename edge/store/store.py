@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,10 +14,10 @@ from typing import TypeVar
 import apsw
 
 from drivers.base import Clock, LabelSeen
-from edge import __version__
+from edge import __version__, pricing
 from edge.hq_ports import Missing, OutboxState, Outcome, ReceiveResult, StateSummary
 from edge.model import AttemptId, Binding, ItemId, MayState, Place, Quote
-from edge.store import catalogue, evidence, inbox, journal, people, shelf, till
+from edge.store import catalogue, evidence, inbox, journal, people, shelf, till, unknown, witness
 from edge.store.db import SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
@@ -28,12 +29,13 @@ from protocols.hq_events import Event, EventKind
 T = TypeVar("T")
 
 ATTEMPT_NUMBER_MODULUS = 1 << 32  # the reserved pixels hold 32 bits
-IN_FORCE_MAX = 500  # items compared in one transaction: some 20 ms, which a sale may have to wait
+IN_FORCE_MAX = 200  # items compared in one go: half a millisecond of the loop, and of the writer's some 10 ms where all are due
 
 
 class Store:
     """One open store. Build it with `open_store`; `close` it to let waiting transactions commit."""
 
+    went_back = False  # whether the file was an older copy at this start: what was quoted after it was made is not known here
     evidence_key = ""  # the public half of the key that signs bundles, as `note_evidence_key` was told
 
     def __init__(
@@ -82,8 +84,15 @@ class Store:
     def writer_depth(self) -> int:
         return self._writer.depth()
 
+    async def keep_head(self) -> None:
+        """Say beside the file how far it came: by that a start knows an older copy. Raises OSError."""
+        head = journal.audit_head(self._reader)
+        await asyncio.to_thread(witness.keep, self.path, head)
+
     def close(self) -> None:
         self._writer.stop()
+        with contextlib.suppress(OSError, apsw.ConnectionClosedError):  # a full disk: what was kept before is no worse; or closed already
+            witness.keep(self.path, journal.audit_head(self._reader))
         self._reader.close()
 
     # -- edge.hq.SyncStore ---------------------------------------------------------------------------------------------
@@ -153,6 +162,9 @@ class Store:
     async def hq_ack(self, incarnation: str, seq_through: int, last_hash: str) -> bool:
         return await self.run(lambda db: (journal.acknowledge(db, incarnation, seq_through, last_hash), Delta()))
 
+    def has_catalogue(self) -> bool:
+        return bool(self.view.generation)
+
     def state_summary(self) -> StateSummary:
         used = [label_id for label_id, label in self.view.labels.items() if not label.retired]
         proven, audit = sum(map(self.is_proven, used)), journal.audit_head(self._reader)
@@ -187,10 +199,22 @@ class Store:
     # -- catalogue -----------------------------------------------------------------------------------------------------
 
     async def put_in_force(self, item_ids: Iterable[ItemId]) -> None:
-        """Compare these items' targets with the clock and put in force what is due, in short transactions: tills wait behind them."""
+        """Compare these items' targets with the clock and put in force what is due, in short transactions: tills wait behind them.
+
+        What the view says is in force rightly needs none.
+        """
         wanted = list(item_ids)
         for start in range(0, len(wanted), IN_FORCE_MAX):
-            await self.run(partial(_put_in_force, stamp=self.stamp(), item_ids=wanted[start : start + IN_FORCE_MAX]))
+            stamp = self.stamp()
+            due = [item_id for item_id in wanted[start : start + IN_FORCE_MAX] if self._is_due(item_id, stamp)]
+            if due:
+                await self.run(partial(_put_in_force, stamp=stamp, item_ids=due))
+            else:
+                await asyncio.sleep(0)
+
+    def _is_due(self, item_id: ItemId, stamp: Stamp) -> bool:
+        rows = self.view.rows.get(item_id, ())
+        return pricing.advance(self.view.in_force.get(item_id), rows, stamp.wall_ms, clock_trusted=stamp.clock_trusted) is not None
 
     async def settle(self, item_id: ItemId, row_id: int, labels: int) -> None:
         """Tell HQ that the shelf shows what is in force for the item."""
@@ -242,7 +266,7 @@ class Store:
 
         def transaction(db: Db) -> tuple[None, Delta]:
             delta = Delta()
-            shelf.add_unknown(db, stamp, label_id, why, delta)
+            unknown.add(db, stamp, label_id, why, delta)
             return None, delta
 
         await self.run(transaction)
@@ -328,7 +352,7 @@ class Store:
     async def lapse_quotes(self, quote_ids: list[str]) -> None:
         await self.run(lambda db: till.lapse_quotes(db, quote_ids))
 
-    def find_quote(self, quote_id: str) -> tuple[Quote, str] | None:
+    def find_quote(self, quote_id: str) -> till.QuoteFound | None:
         return till.find_quote(self._reader, quote_id)
 
     def find_sale(self, sale_id: str) -> tuple[str, till.Recorded] | None:
@@ -366,8 +390,9 @@ def _prove(db: Db, *, stamp: Stamp, label_id: str, attempt_id: int, grade: str, 
     return shelf.prove(db, stamp, label_id, attempt_id, grade, accepted=accepted, dwell_ms=dwell_ms)
 
 
-def prepare(path: Path, clock: Clock, entropy: Callable[[int], bytes]) -> None:
-    """Make the file ready before it is opened: check it, copy it before a migration, migrate, begin its incarnation.
+def prepare(path: Path, clock: Clock, entropy: Callable[[int], bytes]) -> bool:
+    """Make the file ready before it is opened: check it, copy it before a migration, migrate, begin its incarnation. Whether it turned
+    out to be an older copy.
 
     Must be alone on the file. Raises StoreError for a damaged file or one of a newer program.
     """
@@ -385,25 +410,42 @@ def prepare(path: Path, clock: Clock, entropy: Callable[[int], bytes]) -> None:
     try:
         stamp = Stamp(clock.wall_ms(), clock.now_ms(), clock.boot_id, clock.wall_trusted(), entropy(16))
         db.execute("BEGIN IMMEDIATE")
-        if journal.get_meta(db, "incarnation") is None:
-            journal.begin_incarnation(db, hashlib.sha256(b"incarnation" + stamp.entropy).hexdigest()[:32])
-            evidence.begin(db, stamp)
-            shelf.unknown_everywhere(db, stamp, "new incarnation", Delta())
-        evidence.begin(db, stamp)
-        shelf.after_reboot(db, stamp)
+        went_back = witness.went_back(db, path)
+        begin_run(db, stamp, restored=went_back)
+        if went_back:
+            detail = "the store's file is an older copy: every display counts as unknown until it is proven again"
+            journal.emit(db, stamp, EventKind.ALERT, {"kind": "store_restored", "detail": detail}, salt="alert store_restored")
         db.execute("COMMIT")
-    except apsw.Error as error:
+        witness.keep(path, journal.audit_head(db))
+        return went_back
+    except (apsw.Error, OSError) as error:
         raise StoreError(f"{path}: {error}") from error
     finally:
         db.close()
+
+
+def begin_run(db: Db, stamp: Stamp, *, restored: bool = False) -> None:
+    """What each start does to a checked file, in the caller's transaction.
+
+    A new file, or one that was put back from a copy (`restored`), begins an incarnation: HQ and labels know of things that it does not.
+    """
+    if restored or journal.get_meta(db, "incarnation") is None:
+        lost_since_ms = journal.last_noted_ms(db)
+        journal.begin_incarnation(db, hashlib.sha256(b"incarnation" + stamp.entropy).hexdigest()[:32])
+        evidence.begin(db, stamp)
+        unknown.everywhere(db, stamp, "new incarnation", lost_since_ms, Delta())
+    evidence.begin(db, stamp)
+    shelf.after_reboot(db, stamp)
 
 
 def open_store(
     path: Path, clock: Clock, entropy: Callable[[int], bytes], context: inbox.Context, on_fatal: Callable[[StoreError], None]
 ) -> Store:
     """Check, migrate and open. Needs a running event loop."""
-    prepare(path, clock, entropy)
-    return Store(path, clock, entropy, context, on_fatal)
+    went_back = prepare(path, clock, entropy)
+    store = Store(path, clock, entropy, context, on_fatal)
+    store.went_back = went_back
+    return store
 
 
-__all__ = ["Store", "open_store", "prepare"]
+__all__ = ["Store", "begin_run", "open_store", "prepare"]

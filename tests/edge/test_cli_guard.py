@@ -108,9 +108,9 @@ def test_what_happened_is_said_in_a_line(capsys: Output) -> None:
     Daemon(attempt=7, cannot_show_any_more=[3, 5]).run("label", "confirm", "L1", "--shows", "1")
     Daemon(attempt=None, cannot_show_any_more=[]).run("label", "confirm", "L1", "--shows", "1")
     assert capsys.readouterr().out.splitlines() == [
-        "retired L1 as removed; what it showed holds prices for 7200 s more",
-        "L1 is in use again; hang it up in 540 s: a till was told more than it shows",
-        "L1: attempt 7 is proven; must not hang there any more: 3, 5",
+        "retired L1 as removed; what it showed holds prices for 2 h more",
+        "L1 is in use again; hang it up in 540 s, not before: a till was told more than it shows",
+        "L1: attempt 7 is proven; it cannot show any more, and no ticket may hang any more: 3, 5",
         "L1: nobody sent that; it counts from now on",
     ]
 

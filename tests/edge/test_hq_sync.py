@@ -96,6 +96,7 @@ class MemoryStore:
         self.applied: list[tuple[str, int]] = []
         self.alerts: list[tuple[str, str]] = []
         self.snapshot: str | None = None
+        self.summed_up = 0  # how often the whole store was looked through for a birth
         self.commit: Callable[[Message], Any] | None = None
         self._enrolment: Enrolment | None = None
         self._cursors: dict[str, StreamCursor] = {}
@@ -158,7 +159,11 @@ class MemoryStore:
         self.changed.set()
         return True
 
+    def has_catalogue(self) -> bool:
+        return self.snapshot is not None
+
     def state_summary(self) -> StateSummary:
+        self.summed_up += 1
         return StateSummary("1.0", self.snapshot, len(self.labels), 0)
 
     async def note_alert(self, kind: str, detail: str) -> None:
@@ -373,6 +378,9 @@ async def test_a_gap_is_asked_for_and_heals_in_order(broker: Callable[..., Runni
     assert store.prices["100"] == 107
     assert sync.counters.held >= 1
     assert sync.counters.sync_requests >= 1
+    assert store.summed_up == sync.counters.connections  # for each birth, not for each message: a large store would stand still
+    assert sync.head_told is not None
+    assert sync.head_told.entry == 0
 
 
 async def test_a_lost_last_message_is_noticed_by_the_head(broker: Callable[..., RunningBroker]) -> None:

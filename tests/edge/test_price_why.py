@@ -293,7 +293,8 @@ async def test_a_paper_label_is_printed_hung_and_confirmed(office: Office) -> No
     await shelf.turn()
     await shelf.prices(price("bread", 250, rev=2))
     assert {row["remedy"] for row in await office.held() if row["label"] == "t1"} == {
-        f"print its ticket (shelfd label ticket t1) and hang it, then: shelfd label confirm t1 --attempt {max(shelf.may('t1'))}"
+        f"print its ticket (shelfd label ticket t1) and hang it, then: shelfd label confirm t1 --attempt {max(shelf.may('t1'))}; "
+        "or take the old one down, then: shelfd label retire t1"
     }
     ticket = await office.ask("label.ticket", label="t1", scale=2)
     assert (ticket["attempt"], ticket["png_b64"]) == (max(shelf.may("t1")), "QnJlYWQgMjUwIHgy")

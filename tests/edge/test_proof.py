@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from edge.model import MEMBERS, AttemptId, Curve, ItemId, MayEntry, MayKind, MayState, Offer
-from edge.proof import Claim, Unclear, named, recognise
+from edge.proof import Claim, Unclear, may_hide, named, recognise
 from tests.edge.shop import BREAD, MILK
 
 
@@ -15,6 +15,12 @@ def picture(number: int, *prices: int, content: str | None = None, state: MaySta
     """An attempt that promises milk, and bread where a second price is given."""
     offers = tuple(Offer(item, Curve.plain(price)) for item, price in zip((MILK, BREAD), prices, strict=False))
     return MayEntry(AttemptId(number), "L", MayKind.PICTURE, state, content or f"{prices}", offers)
+
+
+def with_members(number: int, price: int, members: int, *, state: MayState = MayState.OPEN) -> MayEntry:
+    """An attempt that shows one price to everybody and another to members."""
+    offers = (Offer(MILK, Curve.plain(price)), Offer(MILK, Curve.plain(members), audience=MEMBERS))
+    return MayEntry(AttemptId(number), "L", MayKind.PICTURE, state, f"{price} {members}", offers)
 
 
 def unknown(number: int, price: int) -> MayEntry:
@@ -49,7 +55,7 @@ def test_a_to_b_to_a_is_the_newest_a_where_both_are_the_same_picture() -> None:
     "members, claims",
     [
         ([picture(1, 100, content="old name"), picture(2, 120), picture(3, 100)], milk(100)),
-        ([picture(1, 100, 50), picture(2, 120, 50), picture(3, 100, 60)], milk(100)),
+        ([with_members(1, 100, 50), with_members(2, 120, 50), with_members(3, 100, 60)], milk(100)),
     ],
 )
 def test_two_pictures_of_one_price_with_another_between_are_not_told_apart(members: list[MayEntry], claims: list[Claim]) -> None:
@@ -61,7 +67,7 @@ def test_a_driver_that_saw_the_newest_tells_two_pictures_of_one_promise_apart() 
     may = [picture(1, 100, content="old name"), picture(2, 120), picture(3, 100, state=MayState.PROVEN)]
     assert recognise(may, milk(100)) == 3
     with pytest.raises(Unclear, match="both show that"):
-        recognise([picture(1, 100, 50), picture(2, 120, 50), picture(3, 100, 60, state=MayState.PROVEN)], milk(100))
+        recognise([with_members(1, 100, 50), with_members(2, 120, 50), with_members(3, 100, 60, state=MayState.PROVEN)], milk(100))
 
 
 def test_a_price_that_nobody_sent_is_no_picture_of_ours() -> None:
@@ -82,6 +88,25 @@ def test_all_that_was_read_must_be_there() -> None:
     both = [Claim(MILK, 100), Claim(BREAD, 60)]
     assert recognise([picture(1, 100, 50), picture(2, 100, 60)], both) == 2
     assert recognise([picture(1, 100, 60), picture(2, 100, 60, content="x")], both) == 1
+
+
+def test_half_a_look_proves_nothing() -> None:
+    """What it does not read of a label of two items may be of an older picture."""
+    assert recognise([picture(1, 100, 50), picture(2, 100, 60)], milk(100)) is None
+    assert recognise([picture(1, 100, 50), picture(2, 100)], milk(100)) == 2
+
+
+def test_an_unknown_display_may_hide_more_beside_the_price_that_was_read() -> None:
+    def lost(*offers: Offer) -> list[MayEntry]:
+        return [MayEntry(AttemptId(1), "L", MayKind.UNKNOWN, MayState.OPEN, "", offers), picture(2, 120)]
+
+    plain, three, members = Curve.plain(120), Curve(((1, 120), (3, 300))), Offer(MILK, Curve.plain(90), audience=MEMBERS)
+    assert may_hide(lost(Offer(MILK, three)), milk(120), [Offer(MILK, plain)])
+    assert may_hide(lost(members), milk(120), [Offer(MILK, plain)])
+    assert not may_hide(lost(members), milk(120), [Offer(MILK, plain), members]), "the picture shows as much itself"
+    assert not may_hide(lost(Offer(MILK, three)), milk(120), [Offer(MILK, three)])
+    assert not may_hide(lost(Offer(MILK, three)), milk(130), [Offer(MILK, plain)]), "then another price would have been read"
+    assert not may_hide(lost(Offer(MILK, Curve.plain(90)), Offer(BREAD, three)), milk(120), [Offer(MILK, plain)])
 
 
 def test_what_members_pay_is_not_the_price_that_was_read() -> None:

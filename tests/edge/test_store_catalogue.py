@@ -243,3 +243,16 @@ async def test_a_code_belongs_to_the_item_that_named_it_last(stocked: Shop) -> N
     printed = dict(view.codes)
     stocked.reopen()
     assert stocked.store.view.codes == printed
+
+
+async def test_a_cut_binds_at_once_after_a_clock_that_ran_ahead_was_set_right(stocked: Shop) -> None:
+    """What is ordered at once then starts where the latch stands, as what was ordered under the wrong clock does."""
+    stocked.clock.wall += 24_000 * HOUR_MS
+    stocked.clock.trusted = False
+    await stocked.prices(price("milk", 120, rev=2))
+    stocked.clock.wall -= 24_000 * HOUR_MS
+    stocked.clock.trusted = True
+    await stocked.prices(price("milk", 90, price_id="a"))
+    assert stocked.charge(MILK) == 90
+    await stocked.prices(price("milk", 95, rev=3))
+    assert stocked.charge(MILK) == 95

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 # `attempt.since_*` says since when a member stands in its may-set, `radio_offer.offered_ms` since when a radio offers, or forgot to.
+# `attempt.lost_since_ms` to `lost_until_ms`, of an unknown display in a file that was restored: what was in force then nobody noted.
 # `guard_margin` grows with the sale lines themselves, so that no path into `sale_line` can forget it; `day` counts from 1970 in UTC.
 SECOND: Final = """
 ALTER TABLE attempt ADD COLUMN since_boot_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempt ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempt ADD COLUMN lost_since_ms INTEGER;
+ALTER TABLE attempt ADD COLUMN lost_until_ms INTEGER;
+CREATE INDEX attempt_unknown ON attempt(label_id) WHERE kind = 'unknown' AND state = 'open';
+CREATE INDEX ever_bound_item ON ever_bound(item_id);
+CREATE INDEX price_hold_held ON price_hold(item_id, price_id) WHERE state = 'held';
 CREATE TABLE retirement(
   retirement_id INTEGER PRIMARY KEY AUTOINCREMENT, label_id TEXT NOT NULL REFERENCES label,
   reason TEXT NOT NULL CHECK(reason IN ('removed', 'covered')), person TEXT NOT NULL, actor TEXT NOT NULL, wall_ms INTEGER NOT NULL,
