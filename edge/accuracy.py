@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
-from edge.model import EVERYBODY, Binding, Curve, ItemId, MayEntry, MayKind, MayState, Offer
+from edge.model import EVERYBODY, Binding, ItemId, MayEntry, MayKind, MayState, Offer
 
 RIGHT_PERCENT_MIN: Final = 98  # NIST Handbook 130, examination procedure for price verification
 
@@ -32,7 +32,7 @@ _WORST_FIRST: Final = (Verdict.OVER, Verdict.UNKNOWN, Verdict.UNDER, Verdict.EQU
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One item on one label. Amounts are for `quantity`; `why` says what makes an UNKNOWN."""
+    """One price on one label: to everybody, or (`audience`) to members. Amounts are for `quantity`; `why` says what makes an UNKNOWN."""
 
     item_id: ItemId
     label_id: str
@@ -44,6 +44,7 @@ class Line:
     verdict: Verdict
     grade: str | None
     why: str = ""
+    audience: str = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +56,54 @@ class Sampled:
     labels: int
 
 
-Charge = Callable[[ItemId, int], int | None]  # what everybody pays now for a quantity; None without a price
+class Lane(Protocol):
+    """What the lanes say now."""
+
+    def named(self, item_id: ItemId) -> int:
+        """The quantity that the item's price is for: 1, or such as 1000 g."""
+
+    def charge(self, item_id: ItemId, quantity: int, audience: str) -> int | None:
+        """What an audience pays for a quantity; None without a price."""
 
 
 def label_lines(
-    label_id: str, entries: Sequence[MayEntry], binding: Binding | None, stratum_of: Callable[[ItemId], str], charge: Charge
+    label_id: str, entries: Sequence[MayEntry], binding: Binding | None, stratum_of: Callable[[ItemId], str], lane: Lane
 ) -> list[Line]:
-    """A label in use against the lane: one line for each item that it provably shows, or should show. `entries`: what it may show."""
+    """A label in use against the lane: one line for each price that it provably shows, or item that it should show. `entries`: what it
+    may show."""
     place = "/".join(part for part in _place(binding) if part)
     items = binding.items if binding is not None else ()
     proven = entries[0] if len(entries) == 1 and entries[0].state is MayState.PROVEN and entries[0].kind is MayKind.PICTURE else None
     if proven is None:
         why = "no picture yet" if not entries else "display unknown" if len(entries) == 1 else f"may show {len(entries)} pictures"
-        return [
-            Line(item_id, label_id, place, stratum_of(item_id), 1, None, charge(item_id, 1), Verdict.UNKNOWN, None, why)
-            for item_id in items
-        ]
-    offers = [offer for offer in proven.offers if offer.audience == EVERYBODY]
-    return [_line(label_id, place, stratum_of(offer.item_id), offer, charge, proven.grade) for offer in offers]
+        return [_unknown(label_id, place, stratum_of(item_id), item_id, lane, why) for item_id in items]
+    return [_line(label_id, place, stratum_of(offer.item_id), offer, lane, proven.grade) for offer in proven.offers]
 
 
 def _place(binding: Binding | None) -> tuple[str, ...]:
     return (binding.place.aisle, binding.place.bay, binding.place.shelf, binding.place.slot) if binding is not None else ()
 
 
-def _line(label_id: str, place: str, stratum: str, offer: Offer, charge: Charge, grade: str | None) -> Line:
+def _unknown(label_id: str, place: str, stratum: str, item_id: ItemId, lane: Lane, why: str) -> Line:
+    quantity = lane.named(item_id)
+    lane_minor = lane.charge(item_id, quantity, EVERYBODY)
+    return Line(item_id, label_id, place, stratum, quantity, None, lane_minor, Verdict.UNKNOWN, None, why)
+
+
+def _line(label_id: str, place: str, stratum: str, offer: Offer, lane: Lane, grade: str | None) -> Line:
     quantity, label_minor = offer.curve.points[0]
-    lane_minor = charge(offer.item_id, quantity)
-    verdict = Verdict.UNKNOWN if lane_minor is None else _verdict(offer.item_id, offer.curve, charge)
+    lane_minor = lane.charge(offer.item_id, quantity, offer.audience)
+    verdict = Verdict.UNKNOWN if lane_minor is None else _verdict(offer, lane)
     why = "no price at the lane" if lane_minor is None else ""
-    return Line(offer.item_id, label_id, place, stratum, quantity, label_minor, lane_minor, verdict, grade, why)
+    return Line(offer.item_id, label_id, place, stratum, quantity, label_minor, lane_minor, verdict, grade, why, offer.audience)
 
 
-def _verdict(item_id: ItemId, curve: Curve, charge: Charge) -> Verdict:
+def _verdict(offer: Offer, lane: Lane) -> Verdict:
     """The worst over every quantity that the label names."""
-    asked = [(charge(item_id, quantity) or 0, total_minor) for quantity, total_minor in curve.points]
-    if any(lane > label for lane, label in asked):
+    asked = [(lane.charge(offer.item_id, quantity, offer.audience) or 0, total_minor) for quantity, total_minor in offer.curve.points]
+    if any(charged > label for charged, label in asked):
         return Verdict.OVER
-    return Verdict.UNDER if any(lane < label for lane, label in asked) else Verdict.EQUAL
+    return Verdict.UNDER if any(charged < label for charged, label in asked) else Verdict.EQUAL
 
 
 def counts(lines: Iterable[Line]) -> dict[str, int]:

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import asdict
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
@@ -23,13 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from drivers.base import Clock
+from drivers.mqtt import MqttAddress, MqttLink
 from drivers.oepl import OeplDriver
 from edge.clock import SystemClock, entropy
 from edge.config import Config, HqMode, ListenAddress, PriceSource, RadioConfig
+from edge.config_sensors import SensorsConfig
 from edge.control import Control
 from edge.control_audit import AuditControl
 from edge.desk import Desk, StoreFacts
 from edge.evidence_key import BadKey, EvidenceKey, load_or_make
+from edge.evidence_state import evidence_state
 from edge.export import Exporter
 from edge.guard_watch import GuardWatch
 from edge.hold_keeper import HoldKeeper
@@ -45,6 +49,7 @@ from edge.pos import LaneServer, LaneSocket
 from edge.renderer import Renderer
 from edge.rpc import ConnectionLimiter, ListenError, RpcHooks, RpcLimits, RpcServer
 from edge.rpc_tls import TlsListen
+from edge.sensors import Sensors
 from edge.service import Service
 from edge.store import people
 from edge.store.catalogue import AnomalyLimits
@@ -68,6 +73,7 @@ LOCK_NAME: Final = "lock"
 LANE_GROUP: Final = "pos"  # who may open the lane sockets, where the group exists
 CONTROL_FRAME_BYTES_MAX: Final = 64 << 20  # a catalogue file of 32 MB as a JSON string
 CONTROL_FRAME_DEADLINE_S: Final = 30.0
+HEAD_KEPT_S: Final = 30.0  # what a crash may hide from the next start's question whether the file is an older copy
 PROOF_OF_LIFE_S: Final = 5.0  # longest a lane's hello and an empty transaction may take
 
 
@@ -129,6 +135,7 @@ class Daemon:
             self._labels.add_radio(_driver(radio, clock, self._labels), str(radio.kind))
         self._watch = GuardWatch(self.store, clock, self._desk.store_open, config.guard.release_after_ms)
         self._sync = HqSync(self.store, clock, enrolled=self._enrolled, outbox_wake=self.store.outbox_grew) if _has_hq(config) else None
+        self._sensors = Sensors(self.store, clock)
         self._control = Control(
             self.store,
             self._desk,
@@ -207,6 +214,7 @@ class Daemon:
             "holds": HoldKeeper(self.store, self._clock).run,
             "notices": self._notices.run,
             "guard": self._watch.run,
+            "head": self._keep_head,
             "watchdog": self._prove_life,
         }
         for name, radio in self._labels.radios.items():
@@ -215,9 +223,21 @@ class Daemon:
             units["hq"] = self._sync.run
         else:
             units["export"] = Exporter(self.store, self._clock, self._config.hq.export_dir).run
+        if self._config.sensors is not None:
+            units["sensors"] = partial(self._hear_sensors, self._config.sensors)
+            units["sensor readings"] = self._sensors.keep
         if address is not None:
             units["metrics"] = partial(self._serve_metrics, address.host, address.port)
         return [(name, keep_running(name, start)) for name, start in units.items()]
+
+    async def _keep_head(self) -> None:
+        """By what is kept beside the store's file the next start knows whether somebody put an older copy in its place."""
+        while True:
+            await asyncio.sleep(HEAD_KEPT_S)
+            try:
+                await self.store.keep_head()
+            except OSError as error:
+                log.warning("the head of the audit chain was not kept: %s", error)
 
     async def _prove_life(self) -> None:
         """Feed systemd's watchdog only after a lane's hello came through its socket and a transaction through the writer."""
@@ -239,6 +259,13 @@ class Daemon:
             except (TimeoutError, DaemonUnreachable) as error:
                 log.error("no proof of life: %s", error)
             await asyncio.sleep(every_s)
+
+    async def _hear_sensors(self, config: SensorsConfig) -> None:
+        """Raises OSError for a password that cannot be read: no reason to keep the lanes closed."""
+        password = None if config.password_file is None else config.password_file.read_text().strip()
+        ca = None if config.ca is None else str(config.ca)
+        address = MqttAddress(config.host, config.port, config.tls, ca, config.username, password)
+        await self._sensors.listen(MqttLink(address, f"{self._config.store.id}-sensors"), config.topic)
 
     async def _serve_metrics(self, host: str, port: int) -> None:
         from edge.prometheus import Metrics, serve  # its libraries take 20 ms, which the lanes need not wait for at the start
@@ -294,6 +321,8 @@ class Daemon:
             hq_connected=self._sync is not None and self._sync.connected,
             hq_bad_signatures=counters.bad_signature if counters else 0,
             price_changes_held=len(self.store.held_prices()),
+            evidence=evidence_state(self.store, self._sync, self._clock),
+            sensor_readings=asdict(self._sensors.counters),
             ready=self._desk.ready(),
         )
 

@@ -13,12 +13,15 @@ from typing import Annotated, Any, Final, Protocol
 
 import typer
 
-from edge.cli_tables import say, show_report, show_rows, warn
+from edge.cli_tables import on_terminal, say, show_report, show_rows, warn
+from edge.cli_words import instant, lane, money, offer
 from edge.entry import EXIT_REFUSED, EXIT_USAGE, CliError
 
 CHECK_TIMEOUT_S: Final = 7_200.0  # a chain of 400 days on a slow machine, with lanes let go first
 DRAW_TIMEOUT_S: Final = 180.0  # pictures drawn by workers that have to compile their kernels
-LINE_COLUMNS: Final = ("number", "item", "name", "code", "label", "place", "quantity", "label_minor", "lane_minor", "verdict")
+LINE_WORDS: Final = ("number", "item", "name", "label", "place", "label says", "lane says", "verdict", "why")  # on a terminal
+PARTS: Final = (("labels", "no label of the item"), ("quotes_and_sales", "none near"), ("decisions", "none"))
+LINE_COLUMNS: Final = ("number", "item", "name", "code", "label", "place", "quantity", "audience", "label_minor", "lane_minor", "verdict")
 
 
 class Call(Protocol):
@@ -77,7 +80,9 @@ def commands(call: Call) -> typer.Typer:
         if as_json:
             _say_json(answer)
         else:
-            show_report({key: value for key, value in answer.items() if key != "trouble"})
+            older = {what: count for what, count in answer["older_rows"].items() if count}
+            said = {"holds": not answer["problems"], **answer, "older_rows": older or "none"}
+            show_report({key: value for key, value in said.items() if key != "trouble"})
         return _complain(answer["trouble"])
 
     @app.command("export")
@@ -109,23 +114,102 @@ def commands(call: Call) -> typer.Typer:
         if as_json:
             _say_json(answer)
         elif csv_file is None or sample is not None:
-            show_report({key: value for key, value in answer.items() if key not in ("inspect", "not_equal")})
+            show_report({key: value for key, value in answer.items() if key not in ("inspect", "not_equal", "exponent")})
             say("")
-            show_rows(rows, first=LINE_COLUMNS, nothing="every label says what the lane says")
+            nothing = "every label says what the lane says"
+            if on_terminal():
+                told = [_line_words(row, answer["exponent"]) for row in rows]
+                columns = LINE_WORDS if sample is not None else LINE_WORDS[1:]
+                show_rows(told, first=columns, nothing=nothing, only=True, wide="why", cut="name")
+            else:
+                show_rows(rows, first=LINE_COLUMNS, nothing=nothing)
         return EXIT_REFUSED if answer["all"]["over"] else None
 
     return app
 
 
+def _line_words(row: Mapping[str, Any], exponent: int) -> dict[str, object]:
+    per = f" for {row['quantity']}" if row["quantity"] != 1 else ""
+    return {
+        "number": row.get("number"),
+        "item": row["item"],
+        "name": row["name"],
+        "label": f"{row['label']}{'' if row['audience'] == 'all' else ' (members)'}",
+        "place": row["place"],
+        "label says": money(row["label_minor"], exponent) + per if row["label_minor"] is not None else "",
+        "lane says": money(row["lane_minor"], exponent) + per if row["lane_minor"] is not None else "",
+        "verdict": row["verdict"],
+        "why": row["why"],
+    }
+
+
 def _show_then(answer: Mapping[str, Any]) -> None:
-    plain = {key: answer[key] for key in ("item", "time", "entry")}
-    show_report({**plain, "target": answer["target"] or "no price", "lane": answer["lane"] or "no price"})
-    for key, nothing in (("labels", "no label of the item"), ("quotes_and_sales", "none near"), ("decisions", "none")):
-        say("")
-        say(key.replace("_", " "))
-        show_rows(answer[key], nothing=f"  {nothing}")
+    if on_terminal():
+        _show_words(answer)
+    else:
+        plain = {key: answer[key] for key in ("item", "time", "entry")}
+        members = {"member_lane": answer["member_lane"]} if answer["member_lane"] else {}
+        show_report({**plain, "target": answer["target"] or "no price", "lane": answer["lane"] or "no price", **members})
+        for key, nothing in PARTS:
+            say("")
+            say(key.replace("_", " "))
+            show_rows(answer[key], nothing=f"  {nothing}")
     for limit in answer["limits"]:
         say(f"note: {limit}")
+
+
+def _show_words(answer: Mapping[str, Any]) -> None:
+    """For a person: amounts as prices, and what a line of a terminal has room for."""
+    exponent, target = answer["exponent"], answer["target"]
+    report: dict[str, object] = {"item": answer["item"], "time": instant(answer["time"]), "entry": answer["entry"], "target": "no price"}
+    if target is not None:
+        report["target"] = f"{offer(target['curve'], exponent)}, {target['kind']} {target['price_id']} rev {target['rev']}"
+        report["in force since"] = f"{instant(target['since'])}, from {target['source']}"
+        report["lane asked"] = lane(answer["lane"], exponent)
+    if answer["member_lane"]:
+        report["of members"] = lane(answer["member_lane"], exponent)
+    show_report(report)
+    rows = {
+        "labels": [_label_words(each, exponent) for each in answer["labels"]],
+        "quotes_and_sales": [_charged_words(each, exponent) for each in answer["quotes_and_sales"]],
+        "decisions": [_decision_words(each) for each in answer["decisions"]],
+    }
+    for (key, nothing), wide in zip(PARTS, ("prices", "ref", "said"), strict=True):
+        say("")
+        say(key.replace("_", " "))
+        show_rows(rows[key], nothing=f"  {nothing}", wide=wide)
+
+
+def _label_words(row: Mapping[str, Any], exponent: int) -> dict[str, object]:
+    curves: dict[tuple[str, int], list[list[int]]] = {}
+    for each in row["prices"]:
+        curves.setdefault((each["audience"], each["page"]), []).append([each["quantity"], each["total_minor"]])
+    words = [
+        offer(points, exponent) + ("" if audience == "all" else " (members)") + (f" (page {page})" if page else "")
+        for (audience, page), points in curves.items()
+    ]
+    told = {key: row[key] for key in ("label", "attempt", "shown", "grade")}
+    return {**told, "since": instant(row["since"]), "entry": row["entry"], "picture": row.get("picture"), "prices": "; ".join(words)}
+
+
+def _charged_words(row: Mapping[str, Any], exponent: int) -> dict[str, object]:
+    return {
+        "time": instant(row["time"]),
+        "what": f"{row['what']} (member)" if row["member"] else row["what"],
+        "lane": row["lane"],
+        "quantity": row["quantity"],
+        "total": money(row["total_minor"], exponent),
+        "target": money(row["target_total_minor"], exponent),
+        "guard": row["guard"],
+        "entry": row["entry"],
+        "ref": row["ref"],
+    }
+
+
+def _decision_words(row: Mapping[str, Any]) -> dict[str, object]:
+    left_out = ("ids", "of", "is", "event")
+    said = {key: value for key, value in row["detail"].items() if key not in left_out}
+    return {"time": instant(row["time"]), "what": row["what"], "by": row["by"], "entry": row["entry"], "said": said}
 
 
 def _complain(trouble: Sequence[str]) -> int | None:

@@ -19,6 +19,7 @@ from edge.control_guard import GuardControl
 from edge.control_stock import StockControl
 from edge.csv_input import CsvError, read_items, read_labels
 from edge.desk import Desk
+from edge.evidence_state import evidence_state
 from edge.guard_watch import GuardWatch
 from edge.hq import HqSync
 from edge.labels import LabelService
@@ -167,6 +168,7 @@ class Control:
             "guard": await self._guard.summary(),
             "radios": [self._radio(name) for name in self._labels.radios],
             "hq": self._hq_summary(),
+            "evidence": self._evidence_summary(),
             "outbox": {"waiting": outbox.last_seq - outbox.first_unacked_seq + 1, "last_seq": outbox.last_seq},
             "sales": {"recorded": self._store.sales_count(), "repeated": self._desk.counters.sales_repeated},
         }
@@ -198,6 +200,16 @@ class Control:
             "messages": self._sync.counters.messages,
             "bad_signature": self._sync.counters.bad_signature,
             "rejected": self._sync.counters.rejected,
+        }
+
+    def _evidence_summary(self) -> dict[str, object]:
+        state = evidence_state(self._store, self._sync, self._clock)
+        return {
+            "entries": state.entries,
+            "head": state.head,
+            "told_hq_entry": state.told_entry,
+            "told_hq_s_ago": state.told_age_s,
+            "file_bytes": state.file_bytes,
         }
 
     def _radio(self, name: str) -> dict[str, object]:

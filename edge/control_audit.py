@@ -24,7 +24,7 @@ from edge.accuracy import Line
 from edge.desk import Desk
 from edge.evidence_answer import standing_answer, then_answer
 from edge.evidence_key import EvidenceKey
-from edge.model import ItemId
+from edge.model import EVERYBODY, ItemId
 from edge.renderer import Renderer, RenderFailed
 from edge.store import evidence_check, evidence_export
 from edge.store.db import connect
@@ -153,7 +153,7 @@ class AuditControl:
             if asked.pictures:
                 row |= await self._picture(picture, incarnation, asked.scale, trouble, drawn=number < PICTURES_MAX)
             labels.append(row)
-        return then_answer(then, labels, trouble)
+        return then_answer(then, labels, trouble) | {"exponent": self._exponent()}
 
     async def _picture(self, picture: Picture, incarnation: str, scale: int, trouble: list[str], *, drawn: bool) -> dict[str, object]:
         """The picture drawn again from its stored fields. Another renderer, fonts or template than then may draw it differently."""
@@ -170,6 +170,9 @@ class AuditControl:
         if picture_hash != attempt.picture_hash:
             return {"picture": f"this version of the renderer draws it differently: {picture_hash}", "picture_sha256": attempt.picture_hash}
         return {"picture": "as sent", "picture_sha256": picture_hash, "png_b64": base64.b64encode(png).decode()}
+
+    def _exponent(self) -> int:
+        return self._desk.hello_info().exponent
 
     def _item(self, text: str) -> ItemId:
         """An item by its id, or by a code as printed. Items that left the catalogue are still known."""
@@ -285,6 +288,7 @@ class AuditControl:
             "labels": len({line.label_id for line in lines}),
             "lines": len(lines),
             "all": accuracy.judgement(lines),
+            "exponent": self._exponent(),
         }
         wrong = [line for line in lines if line.verdict is not accuracy.Verdict.EQUAL]
         answer["not_equal"] = [self._line(line) for line in wrong[:LINES_MAX]]
@@ -306,18 +310,24 @@ class AuditControl:
             aisle = binding.place.aisle if binding is not None else ""
             entries = planning.may_still_show(self._view.may_of_label(label_id))
             stratum_of = partial(self._stratum, strata, aisle)
-            lines += accuracy.label_lines(label_id, entries, binding, stratum_of, self._charge)
+            lines += accuracy.label_lines(label_id, entries, binding, stratum_of, self)
         return lines
 
     def _stratum(self, strata: str, aisle: str, item_id: ItemId) -> str:
         item = self._view.items.get(item_id)
         return {"aisle": aisle, "category": item.category if item is not None else ""}.get(strata, "")
 
-    def _charge(self, item_id: ItemId, quantity: int) -> int | None:
+    # -- edge.accuracy.Lane
+
+    def named(self, item_id: ItemId) -> int:
+        in_force = self._view.in_force.get(item_id)
+        return in_force.row.curve.points[0][0] if in_force is not None else 1
+
+    def charge(self, item_id: ItemId, quantity: int, audience: str) -> int | None:
         item = self._view.items.get(item_id)
         if item is None or item.removed or item_id not in self._view.in_force:
             return None
-        return self._desk.charge(item_id, quantity).total_minor
+        return self._desk.charge(item_id, quantity, member=audience != EVERYBODY).total_minor
 
     def _line(self, line: Line) -> dict[str, object]:
         item = self._view.items.get(line.item_id)
@@ -329,6 +339,7 @@ class AuditControl:
             "place": line.place,
             "stratum": line.stratum,
             "quantity": line.quantity,
+            "audience": line.audience,
             "label_minor": line.label_minor,
             "lane_minor": line.lane_minor,
             "verdict": str(line.verdict),

@@ -21,15 +21,19 @@ BEGIN: Final = "evidence.begin"
 INCARNATION: Final = "incarnation"
 KEY: Final = "evidence.key"
 TARGET: Final = "price.target"
+MEMBER_PRICE: Final = "price.member"
+MEMBER_WITHDRAWN: Final = "price.member_withdrawn"
 SENT: Final = "attempt.sent"
 PROVEN: Final = "attempt.proven"
 DWELL_OVER: Final = "attempt.dwell_over"
+BOUNDS: Final = "attempt.bounds"
 QUOTE: Final = "quote"
 SALE: Final = "sale"
 VOID: Final = "sale.voided"
 RETURN: Final = "return"
 NEW_LABEL: Final = "label.new"
 UNKNOWN: Final = "label.unknown"
+SEEN: Final = "label.confirmed"  # of a price that nobody sent; what a person recognised is an entry of the same name without rows
 BOUND: Final = "label.bound"
 RETIRED_DWELL_OVER: Final = "label.dwell_over"
 
@@ -103,10 +107,11 @@ class Standing:
     entry: int | None
 
 
-def standings(attempts: Mapping[int, Attempt], entries: Sequence[Entry], at_ms: int) -> list[Standing]:
-    """What one label may have shown, or still bound by, after its `entries` (those up to the instant), oldest attempt first."""
-    replay = _Replay(attempts)
+def standings(attempts: Mapping[int, Attempt], entries: Sequence[Entry], at_ms: int, through: int | None = None) -> list[Standing]:
+    """What one label may have shown, or still bound by, at an instant, oldest attempt first. `entries` are all of the label's; those up
+    to number `through` were made by then (None: all)."""
     told = [(entry, entry.said) for entry in entries]
+    replay = _Replay(attempts, [bounds for entry, said in told if entry.what == BOUNDS and (bounds := _bounds(said)) is not None])
     covered = {said.get("attempt") for entry, said in told if entry.what in (SENT, UNKNOWN)} | {said.get("seen") for _, said in told}
     first = min((attempt_id for attempt_id in covered if isinstance(attempt_id, int)), default=None)
     for attempt_id in sorted(attempts):
@@ -114,8 +119,17 @@ def standings(attempts: Mapping[int, Attempt], entries: Sequence[Entry], at_ms: 
         if attempt_id not in covered and attempt.created_ms <= at_ms and (first is None or attempt_id < first):
             replay.older(attempt, at_ms)
     for entry, said in told:
-        replay.take(entry, said)
+        if through is None or entry.entry <= through:
+            replay.take(entry, said)
     return replay.standings()
+
+
+def _bounds(said: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """(attempt, how many offers it had, how many joined) of an entry about an unknown display; None where somebody made it unreadable."""
+    of = said.get("of")
+    if not isinstance(of, list) or len(of) != 3 or not all(isinstance(each, int) for each in of):
+        return None
+    return of[0], of[1], of[2]
 
 
 _GRADES: Final = ("", "inferred", "shown", "person")  # from the weakest
@@ -124,9 +138,13 @@ _GRADES: Final = ("", "inferred", "shown", "person")  # from the weakest
 class _Replay:
     """One label's may-set, entry by entry."""
 
-    def __init__(self, attempts: Mapping[int, Attempt]) -> None:
+    def __init__(self, attempts: Mapping[int, Attempt], bounds: Iterable[tuple[int, int, int]]) -> None:
+        """`bounds`: every growth of an unknown display that the entries tell of."""
         self._members: dict[int, Standing] = {}
         self._attempts = attempts
+        self._before: dict[int, int] = {}  # offers of an unknown display that no entry brings: older than the evidence
+        for attempt_id, had, _ in bounds:
+            self._before[attempt_id] = min(had, self._before.get(attempt_id, had))
         self._away: Entry | None = None  # the entry that retired the label
         self._away_dwell_ms = 0  # 0 when it is over
 
@@ -145,6 +163,8 @@ class _Replay:
     def older(self, attempt: Attempt, at_ms: int) -> None:
         """An attempt that no entry covers: its row alone says what became of it."""
         self._join(attempt.attempt_id, attempt.created_ms, None)
+        if attempt.kind is MayKind.UNKNOWN:
+            self._bind(attempt.attempt_id, self._before.get(attempt.attempt_id, len(attempt.offers)))
         if attempt.proven_ms is not None and attempt.proven_ms <= at_ms:
             self._prove(attempt.attempt_id, attempt.grade, attempt.proven_ms, None)
             self._go([each for each in self._members if each < attempt.attempt_id])
@@ -157,6 +177,10 @@ class _Replay:
                 self._prove(said.get("attempt", 0), said.get("grade"), entry.wall_ms, entry.entry)
                 self._go(said.get("past", ()))
                 self._dwell(said.get("dwells", ()), entry)
+            case "attempt.bounds":
+                bounds = _bounds(said)
+                if bounds is not None:
+                    self._bind(bounds[0], bounds[1] + bounds[2])
             case "attempt.dwell_over":
                 self._members.pop(said.get("attempt", 0), None)
             case "label.retired":
@@ -182,6 +206,15 @@ class _Replay:
         if attempt is not None:
             shown = Shown.UNKNOWN if attempt.kind is MayKind.UNKNOWN else Shown.MAY
             self._members[attempt_id] = Standing(attempt, shown, None, wall_ms, entry)
+            if shown is Shown.UNKNOWN:
+                self._bind(attempt_id, 0)
+
+    def _bind(self, attempt_id: int, offers: int) -> None:
+        """An unknown display bounds by so many of the offers that were written for it by and by."""
+        was = self._members.get(attempt_id)
+        if was is not None:
+            attempt = self._attempts[attempt_id]
+            self._members[attempt_id] = replace(was, attempt=replace(attempt, offers=attempt.offers[:offers]))
 
     def _prove(self, attempt_id: int, grade: str | None, wall_ms: int, entry: int | None) -> None:
         was = self._members.get(attempt_id)
@@ -236,17 +269,19 @@ class LaneAt:
     above_minor: int
 
 
-def lane_price(item_id: ItemId, target: Curve, shelf: Iterable[Standing]) -> LaneAt:
-    """The lane's price to everybody: never above the target nor what any label may have shown."""
+def lane_price(item_id: ItemId, target: Curve, shelf: Iterable[Standing], *, member: bool = False, own: Curve | None = None) -> LaneAt:
+    """The lane's price to everybody, or to a `member`: never above the target, nor the members' `own`, nor what any label may have shown
+    them."""
+    targets = (target,) if own is None else (target, own)
     quantity = target.points[0][0]
     found = [
         pricing.Bound(offer.curve, _REASONS[standing.shown], standing.attempt.label_id, standing.attempt.attempt_id)
         for standing in shelf
         for offer in standing.attempt.offers
-        if offer.item_id == item_id and offer.audience == EVERYBODY
+        if offer.item_id == item_id and (member or offer.audience == EVERYBODY)
     ]
-    charge = pricing.charge(quantity, (target,), found)
-    without = pricing.charge(quantity, (target,), [bound for bound in found if bound.reason != pricing.DWELL])
+    charge = pricing.charge(quantity, targets, found)
+    without = pricing.charge(quantity, targets, [bound for bound in found if bound.reason != pricing.DWELL])
     held = charge.held_by
     return LaneAt(
         quantity,
@@ -265,39 +300,3 @@ _REASONS: Final = {
     Shown.UNKNOWN: pricing.UNPROVEN,
     Shown.DWELL: pricing.DWELL,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reign:
-    """A stretch of the target log in which a price row was in force; `until_log_id` None: to this day."""
-
-    row_id: int
-    log_id: int
-    until_log_id: int | None
-
-
-def unknown_at(attempt: Attempt, reigns: Sequence[Reign], proof_log_id: int, at_log_id: int) -> Attempt:
-    """An unknown display as it bound when the target log stood at `at_log_id`: by all that was in force since the label's last proof."""
-    rows = {each.row_id for each in reigns if each.log_id <= at_log_id and (each.until_log_id is None or each.until_log_id > proof_log_id)}
-    return replace(attempt, offers=tuple(offer for offer in attempt.offers if offer.row_id is None or offer.row_id in rows))
-
-
-def last_proof(attempt: Attempt, entries: Iterable[Entry]) -> int:
-    """The entry by which the label of an unknown display was last proven before it became unknown; 0: none."""
-    proof = 0
-    for each in entries:
-        if each.what == PROVEN:
-            proof = each.entry
-        elif each.what == UNKNOWN and each.said.get("attempt") == attempt.attempt_id:
-            return proof
-    return 0
-
-
-def carried(item_id: ItemId, entries: Iterable[Entry], until_entry: int) -> bool:
-    """Whether the label had been bound to the item by an entry; True where its beginning is older than the evidence."""
-    known_from_new = False
-    for entry in entries:
-        known_from_new |= entry.what == NEW_LABEL
-        if entry.what == BOUND and entry.entry <= until_entry and item_id in entry.said.get("items", ()):
-            return True
-    return not known_from_new

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.evidence import Standing
+from edge.evidence import LaneAt, Standing
 from edge.model import ItemId
 from edge.store.evidence_at import ItemThen
 from edge.store.journal import rfc3339
@@ -29,7 +29,7 @@ def standing_answer(standing: Standing, item_id: ItemId) -> dict[str, object]:
 
 def then_answer(then: ItemThen, labels: list[dict[str, object]], trouble: list[str]) -> dict[str, object]:
     """The whole answer, with the labels as `standing_answer` tells them."""
-    target, lane = then.target, then.lane
+    target = then.target
     return {
         "item": then.item_id,
         "time": rfc3339(then.at_ms),
@@ -45,16 +45,8 @@ def then_answer(then: ItemThen, labels: list[dict[str, object]], trouble: list[s
             "source": target.source,
             "entry": target.entry,
         },
-        "lane": None
-        if lane is None
-        else {
-            "quantity": lane.quantity,
-            "price_minor": lane.price_minor,
-            "target_minor": lane.target_minor,
-            "guard": lane.guard,
-            "held_by": None if lane.label_id is None else f"label {lane.label_id} attempt {lane.attempt_id}",
-            "at_most_minor": lane.above_minor,
-        },
+        "lane": _lane(then.lane),
+        "member_lane": _lane(then.member_lane) if _is_other(then.member_lane, then.lane) else None,
         "labels": labels,
         "quotes_and_sales": [
             {
@@ -68,6 +60,7 @@ def then_answer(then: ItemThen, labels: list[dict[str, object]], trouble: list[s
                 "ref": each.ref,
                 "line": each.line_id,
                 "quote": each.quote_id,
+                "member": each.member,
                 "entry": each.entry,
             }
             for each in then.charged
@@ -79,3 +72,21 @@ def then_answer(then: ItemThen, labels: list[dict[str, object]], trouble: list[s
         "limits": list(then.limits),
         "trouble": trouble,
     }
+
+
+def _lane(lane: LaneAt | None) -> dict[str, object] | None:
+    if lane is None:
+        return None
+    return {
+        "quantity": lane.quantity,
+        "price_minor": lane.price_minor,
+        "target_minor": lane.target_minor,
+        "guard": lane.guard,
+        "held_by": None if lane.label_id is None else f"label {lane.label_id} attempt {lane.attempt_id}",
+        "at_most_minor": lane.above_minor,
+    }
+
+
+def _is_other(members: LaneAt | None, lane: LaneAt | None) -> bool:
+    """Whether members were charged by another rule than everybody."""
+    return members is not None and lane is not None and (members.price_minor, members.above_minor) != (lane.price_minor, lane.above_minor)

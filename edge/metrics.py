@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.evidence_state import EvidenceState
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -27,4 +29,6 @@ class Reading:
     hq_connected: bool
     hq_bad_signatures: int
     price_changes_held: int
+    evidence: EvidenceState
+    sensor_readings: dict[str, int]  # by what became of them, since start
     ready: bool

@@ -69,6 +69,15 @@ class Metrics:
         yield _gauge("shelfd_hq_connected", "Whether HQ's broker is connected", float(now.hq_connected))
         yield _counter("shelfd_hq_bad_signatures", "Messages that HQ did not sign", now.hq_bad_signatures)
         yield _gauge("shelfd_price_changes_held", "Price changes held for a person", now.price_changes_held)
+        yield _by("shelfd_sensor_readings", "Readings of the store's sensors, by what became of them", "outcome", now.sensor_readings)
+        evidence = now.evidence
+        yield _gauge("shelfd_evidence_entries", "Entries of the audit chain", evidence.entries)
+        if evidence.told_entry is not None and evidence.told_age_s is not None:
+            yield _gauge(
+                "shelfd_evidence_told_entries", "Entries up to the head of the audit chain that HQ was told last", evidence.told_entry
+            )
+            yield _gauge("shelfd_evidence_told_age_seconds", "How long ago HQ was told", evidence.told_age_s)
+        yield _gauge("shelfd_store_file_bytes", "Size of the store's file", evidence.file_bytes)
         yield _gauge("shelfd_ready", "Whether lanes are answered with prices", float(now.ready))
 
 

@@ -35,6 +35,7 @@ PURE_EDGE = (
     "edge/model.py",
     "edge/pricing.py",
     "edge/proof.py",
+    "edge/proof_rules.py",
     "edge/evidence.py",
     "edge/accuracy.py",
     "edge/guard_report.py",

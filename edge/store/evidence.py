@@ -11,12 +11,31 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from edge.evidence import BEGIN, DWELL_OVER, INCARNATION, KEY, PROVEN, QUOTE, RETURN, SALE, SENT, TARGET, UNKNOWN, VOID
+import apsw
+
+from edge.evidence import (
+    BEGIN,
+    BOUNDS,
+    DWELL_OVER,
+    INCARNATION,
+    KEY,
+    MEMBER_PRICE,
+    MEMBER_WITHDRAWN,
+    PROVEN,
+    QUOTE,
+    RETURN,
+    SALE,
+    SEEN,
+    SENT,
+    TARGET,
+    UNKNOWN,
+    VOID,
+)
 from edge.model import MayEntry
 from edge.store.journal import append_audit, audit_head, get_meta
 from edge.store.rows import Db, Stamp, json_text
 
-__all__ = ["DWELL_OVER", "RETURN", "UNKNOWN", "VOID"]
+__all__ = ["DWELL_OVER", "RETURN", "SEEN", "VOID"]
 
 TARGETS_MAX: Final = 500  # of one entry: its text, 100 KB then, goes into one message of an export
 STORE_SUBJECT: Final = "store"  # the subject of entries about the store itself
@@ -42,7 +61,7 @@ def note(db: Db, stamp: Stamp, what: str, ids: Sequence[str], detail: Mapping[st
 def _append(db: Db, wall_ms: int, actor: str, what: str, ids: Sequence[str], detail: str) -> int:
     entry = append_audit(db, wall_ms, actor, what, detail)
     for subject in dict.fromkeys(ids):
-        db.execute("INSERT INTO audit_subject(subject, entry_id) VALUES (?, ?)", (subject, entry))
+        db.execute("INSERT OR IGNORE INTO audit_subject(subject, entry_id) VALUES (?, ?)", (subject, entry))
     return entry
 
 
@@ -57,10 +76,21 @@ FACTS: Final[Mapping[str, tuple[str, ...]]] = {
         "SELECT log_id, t.item_id, from_wall_ms, row_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, source, "
         "received_wall_ms FROM target_log AS t JOIN price_row USING (row_id) WHERE log_id BETWEEN ?1 AND ?2 ORDER BY log_id",
     ),
+    MEMBER_PRICE: (
+        "SELECT row_id, item_id, price_id, rev, effective_from_ms, effective_to_ms, curve, cancelled, source, received_wall_ms "
+        "FROM price_row WHERE row_id BETWEEN ?1 AND ?2 AND kind = 'member' ORDER BY row_id",
+    ),
     SENT: (
-        "SELECT attempt_id, label_id, content_hash, picture_hash, payload_md5, created_wall_ms, fields FROM attempt WHERE attempt_id = ?1",
+        "SELECT attempt_id, label_id, kind, content_hash, picture_hash, payload_md5, created_wall_ms, fields FROM attempt "
+        "WHERE attempt_id = ?1",
         "SELECT page, audience, item_id, curve, row_id FROM attempt_offer WHERE attempt_id = ?1 ORDER BY rowid",
     ),
+    SEEN: (
+        "SELECT attempt_id, label_id, kind, content_hash, created_wall_ms FROM attempt WHERE attempt_id = ?1",
+        "SELECT page, audience, item_id, curve, row_id FROM attempt_offer WHERE attempt_id = ?1 ORDER BY rowid",
+    ),
+    UNKNOWN: ("SELECT attempt_id, label_id, kind, created_wall_ms FROM attempt WHERE attempt_id = ?1",),
+    BOUNDS: ("SELECT page, audience, item_id, curve, row_id FROM attempt_offer WHERE attempt_id = ?1 ORDER BY rowid LIMIT ?3 OFFSET ?2",),
     PROVEN: ("SELECT row_id, grade, wall_ms FROM first_proven WHERE label_id = ?1 AND attempt_id = ?2 ORDER BY row_id",),
     QUOTE: ("SELECT quote_id, lane_id, basket_id, body, total_minor, revision, valid_ms, made_wall_ms FROM quote WHERE quote_id = ?1",),
     SALE: (
@@ -77,10 +107,14 @@ FACTS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-# How many rows stand behind the entries of a kind: what a person saw on a label, but nobody sent, is no attempt of ours.
+# How many rows stand behind the first query of a kind: what a person saw on a label, but nobody sent, is an attempt without a content.
 COUNTED: Final[Mapping[str, str]] = {
     TARGET: "SELECT count(*) FROM target_log",
-    SENT: "SELECT count(*) FROM attempt WHERE content_hash <> ''",
+    MEMBER_PRICE: "SELECT count(*) FROM price_row WHERE kind = 'member'",
+    SENT: "SELECT count(*) FROM attempt WHERE kind = 'picture' AND content_hash <> ''",
+    SEEN: "SELECT count(*) FROM attempt WHERE kind = 'picture' AND content_hash = ''",
+    UNKNOWN: "SELECT count(*) FROM attempt WHERE kind <> 'picture'",
+    BOUNDS: "SELECT count(*) FROM attempt_offer JOIN attempt USING (attempt_id) WHERE kind <> 'picture'",
     QUOTE: "SELECT count(*) FROM quote",
     SALE: "SELECT count(*) FROM sale",
     VOID: "SELECT count(*) FROM sale_void",
@@ -88,11 +122,20 @@ COUNTED: Final[Mapping[str, str]] = {
 }
 
 
+def fact_rows(db: Db, what: str, key: FactKey) -> list[Rows]:
+    """The rows behind an entry as they are now, for each of the queries: none where somebody made up a key that cannot be one."""
+    try:
+        return [db.execute(sql, tuple(key)).fetchall() for sql in FACTS[what]]
+    except (apsw.BindingsError, TypeError, OverflowError):
+        return [[] for _ in FACTS[what]]
+
+
 def fact_text(db: Db, what: str, key: FactKey, last_rows: Rows | None = None) -> str:
     """What the rows behind an entry say now. `last_rows`: what the last of the queries would give."""
-    queries = FACTS[what] if last_rows is None else FACTS[what][:-1]
-    found: list[Rows] = [db.execute(sql, tuple(key)).fetchall() for sql in queries]
-    return json_text(found if last_rows is None else [*found, last_rows])
+    if last_rows is None:
+        return json_text(fact_rows(db, what, key))
+    found: list[Rows] = [db.execute(sql, tuple(key)).fetchall() for sql in FACTS[what][:-1]]
+    return json_text([*found, last_rows])
 
 
 def note_fact(
@@ -124,6 +167,39 @@ def targets(db: Db, stamp: Stamp, after_log_id: int) -> None:
         note_fact(db, stamp.wall_ms, TARGET, (first, min(last, first + TARGETS_MAX - 1)))
 
 
+def member_prices(db: Db, stamp: Stamp, row_ids: Sequence[int]) -> None:
+    """Note the prices for members among the rows that this transaction stored: what a member paid follows from them and the clock."""
+    for start in range(0, len(row_ids), TARGETS_MAX):
+        some = row_ids[start : start + TARGETS_MAX]
+        note_fact(db, stamp.wall_ms, MEMBER_PRICE, (some[0], some[-1]))
+
+
+def member_price_withdrawn(db: Db, stamp: Stamp, item_id: str, row_id: int, *, withdrawn: bool) -> None:
+    """Note that a price for members is no longer HQ's, or is again."""
+    note(db, stamp, MEMBER_WITHDRAWN, (item_subject(item_id),), {"row": row_id, "withdrawn": withdrawn})
+
+
+def display_unknown(db: Db, stamp: Stamp, label_id: str, attempt_id: int, why: str) -> None:
+    """Note that nobody knows what a label shows, and by what it bounds prices from now on."""
+    more = {"label": label_id, "attempt": attempt_id, "why": why}
+    note_fact(db, stamp.wall_ms, UNKNOWN, (attempt_id,), ids=(label_subject(label_id),), more=more)
+    offers = _offers(db, attempt_id)
+    if offers:
+        display_bounds(db, stamp, label_id, attempt_id, offers)
+
+
+def display_bounds(db: Db, stamp: Stamp, label_id: str, attempt_id: int, joined: int) -> None:
+    """Note that an unknown display bounds by these many offers more, the last that were written."""
+    key = (attempt_id, _offers(db, attempt_id) - joined, joined)
+    note_fact(db, stamp.wall_ms, BOUNDS, key, ids=(label_subject(label_id),), more={"attempt": attempt_id})
+
+
+def _offers(db: Db, attempt_id: int) -> int:
+    count = db.execute("SELECT count(*) FROM attempt_offer WHERE attempt_id = ?", (attempt_id,)).get
+    assert isinstance(count, int)
+    return count
+
+
 def attempt_sent(db: Db, stamp: Stamp, attempt_id: int, label_id: str, radio_id: str) -> None:
     """Note an attempt that is about to be sent."""
     note_fact(db, stamp.wall_ms, SENT, (attempt_id,), ids=(label_subject(label_id),), more={"attempt": attempt_id, "radio": radio_id})
@@ -140,9 +216,9 @@ def attempt_proven(
     note_fact(db, stamp.wall_ms, PROVEN, (label_id, attempt_id), ids=(label_subject(label_id),), more=more)
 
 
-def quoted(db: Db, wall_ms: int, quote_id: str, lane_id: str) -> None:
-    """Note a quote: what a lane was told to charge."""
-    note_fact(db, wall_ms, QUOTE, (quote_id,), actor=f"lane {lane_id}")
+def quoted(db: Db, wall_ms: int, quote_id: str, lane_id: str, *, member: bool) -> None:
+    """Note a quote: what a lane was told to charge, and whether a member."""
+    note_fact(db, wall_ms, QUOTE, (quote_id,), actor=f"lane {lane_id}", more={"member": True} if member else None)
 
 
 def sold(db: Db, stamp: Stamp, sale_id: str, lane_id: str, made_wall_ms: int, lines: Rows) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge.evidence import BEGIN, INCARNATION, TARGET, Entry
-from edge.store.evidence import COUNTED, FACTS, digest, fact_text
+from edge.evidence import BEGIN, INCARNATION, Entry
+from edge.store.evidence import COUNTED, FACTS, digest, fact_rows
 from edge.store.journal import AUDIT_RUN_MS, GENESIS
-from edge.store.rows import Db
+from edge.store.rows import Db, json_text
 
 TROUBLE_MAX: Final = 20  # told one by one; more of them say nothing new
 _HEAD: Final = re.compile(r"(?:([0-9a-f]{32}):)?([1-9][0-9]{0,17}|0):([0-9a-f]{64})")
@@ -96,16 +96,18 @@ class Check:
         of = said.get("of")
         if found.what in FACTS and isinstance(of, list):
             self.facts += 1
-            rows = of[1] - of[0] + 1 if found.what == TARGET else 1
-            self._rows[found.what] = self._rows.get(found.what, 0) + rows
-            if digest(fact_text(db, found.what, of)) != said.get("is"):
+            rows = fact_rows(db, found.what, of)
+            self._rows[found.what] = self._rows.get(found.what, 0) + len(rows[0])
+            if digest(json_text(rows)) != said.get("is"):
                 self._tell(f"the rows behind audit entry {found.entry} ({found.what} {of}) are not what it says")
         if found.what == BEGIN and self.before is None:
-            self.before = said.get("before", {})
+            before = said.get("before")
+            self.before = before if isinstance(before, dict) else {}
             self._rows.clear()
         if found.what == INCARNATION:
             self._incarnations.append((str(said.get("incarnation")), found.entry))
-        for subject in dict.fromkeys(said.get("ids", ())):
+        ids = said.get("ids")
+        for subject in dict.fromkeys(map(str, ids)) if isinstance(ids, list) else ():
             self._subjects += 1
             if db.execute("SELECT 1 FROM audit_subject WHERE subject = ? AND entry_id = ?", (subject, found.entry)).get is None:
                 self._tell(f"audit entry {found.entry} is no longer found under {subject}")

@@ -7,13 +7,27 @@ does not hold is told as a text and never left out. For a connection of its own:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from edge.evidence import BEGIN, INCARNATION, QUOTE, SALE, SENT, TARGET, UNKNOWN, Attempt, Entry, Reign, TargetAt
-from edge.model import ItemId, MayKind
+from edge.evidence import (
+    BEGIN,
+    BOUND,
+    INCARNATION,
+    MEMBER_PRICE,
+    MEMBER_WITHDRAWN,
+    QUOTE,
+    SALE,
+    SENT,
+    TARGET,
+    UNKNOWN,
+    Attempt,
+    Entry,
+    TargetAt,
+)
+from edge.model import ItemId, MayKind, PriceRow
 from edge.store import rows as codec
 from edge.store.evidence import FACTS, STORE_SUBJECT, digest, fact_text, item_subject, label_subject
 from edge.store.journal import AUDIT_RUN_MS, GENESIS
@@ -123,7 +137,7 @@ def target_at(db: Db, item_id: str, at_ms: int, log_id_max: int) -> tuple[Target
     for log_id, since_ms in db.execute(
         "SELECT log_id, from_wall_ms FROM target_log WHERE item_id = ? AND log_id > ? AND from_wall_ms <= ?", (item_id, log_id_max, at_ms)
     ).fetchall():
-        if _target_entry(db, log_id, since_ms) is None:
+        if _covering(db, TARGET, log_id, since_ms) is None:
             trouble += _uncovered_target(db, log_id)
     row = db.execute(
         "SELECT log_id, from_wall_ms, row_id, kind, price_id, rev, curve, source FROM target_log AS t JOIN price_row USING (row_id) "
@@ -133,17 +147,17 @@ def target_at(db: Db, item_id: str, at_ms: int, log_id_max: int) -> tuple[Target
     if row is None:
         return None, trouble
     log_id, since_ms, row_id, kind, price_id, rev, curve, source = row
-    noted = _target_entry(db, log_id, since_ms)
+    noted = _covering(db, TARGET, log_id, since_ms)
     trouble += entry_trouble(db, noted) if noted is not None else _uncovered_target(db, log_id)
     at = noted.entry if noted is not None else None
     return TargetAt(log_id, row_id, kind, price_id, rev, codec.curve_of(curve), since_ms, source, at), trouble
 
 
-def _target_entry(db: Db, log_id: int, wall_ms: int) -> Entry | None:
-    """The entry that covers a row of the target log: it was made at the same instant."""
-    for found in entries_between(db, wall_ms, wall_ms, (TARGET,)):
+def _covering(db: Db, what: str, row_id: int, wall_ms: int) -> Entry | None:
+    """The entry that covers a row of the target log, or of the prices for members: it was made at the same instant."""
+    for found in entries_between(db, wall_ms, wall_ms, (what,)):
         of = found.said.get("of", ())
-        if len(of) == 2 and of[0] <= log_id <= of[1]:
+        if len(of) == 2 and of[0] <= row_id <= of[1]:
             return found
     return None
 
@@ -162,23 +176,62 @@ def before_evidence(db: Db) -> dict[str, int]:
     return {}
 
 
-def reigns(db: Db, item_id: str) -> list[Reign]:
-    """Every stretch in which a price row of an item was in force, in order."""
-    found = db.execute("SELECT row_id, log_id FROM target_log WHERE item_id = ? ORDER BY log_id", (item_id,)).fetchall()
-    ends = [*(log_id for _, log_id in found[1:]), None] if found else []
-    return [Reign(row_id, log_id, end) for (row_id, log_id), end in zip(found, ends, strict=True)]
+def member_rows_at(db: Db, item_id: ItemId, through: int, at_ms: int) -> tuple[list[PriceRow], list[str]]:
+    """The item's prices for members as they were known after an entry of the chain, the newest of each, and what is wrong with them."""
+    trouble: list[str] = []
+    newest: dict[str, PriceRow] = {}
+    withdrawn = _withdrawn_at(db, item_id, through, trouble)
+    for *row, received_ms in db.execute(
+        f"SELECT {codec.PRICE_COLUMNS}, received_wall_ms FROM price_row WHERE item_id = ? AND kind = 'member' ORDER BY rev",  # noqa: S608
+        (item_id,),
+    ).fetchall():
+        price = codec.price_row_of(tuple(row))
+        noted = _covering(db, MEMBER_PRICE, price.row_id, received_ms)
+        if noted is None and received_ms <= at_ms and not _is_older_member_price(db, price.row_id):
+            trouble.append(f"row {price.row_id} of the prices is in no audit entry")
+        if noted is not None:
+            trouble += entry_trouble(db, noted)
+        if received_ms <= at_ms if noted is None else noted.entry <= through:
+            newest[price.price_id] = replace(price, cancelled=withdrawn.get(price.row_id, price.cancelled))
+    return list(newest.values()), trouble
+
+
+def _withdrawn_at(db: Db, item_id: ItemId, through: int, trouble: list[str]) -> dict[int, bool]:
+    """Whether a price for members was withdrawn, by its row: only of those that the chain says so, one way or the other."""
+    told = [each for each in entries_of(db, item_subject(item_id), MAX_ENTRY) if each.what == MEMBER_WITHDRAWN]
+    found: dict[int, bool] = {}
+    for each in told:
+        trouble += entry_trouble(db, each)
+        row_id, withdrawn = each.said.get("row"), each.said.get("withdrawn")
+        if isinstance(row_id, int) and isinstance(withdrawn, bool):
+            before = found.get(row_id, not withdrawn)
+            found[row_id] = withdrawn if each.entry <= through else before
+    return found
+
+
+def _is_older_member_price(db: Db, row_id: int) -> bool:
+    """Whether a price for members was there before the evidence began."""
+    rank = db.execute("SELECT count(*) FROM price_row WHERE kind = 'member' AND row_id <= ?", (row_id,)).get
+    return isinstance(rank, int) and rank <= before_evidence(db).get(MEMBER_PRICE, 0)
+
+
+def latched_at(db: Db, item_id: str, log_id_max: int, at_ms: int) -> int:
+    """The instant by which the lane judged what has its time: a clock that went back undid nothing."""
+    latest = db.execute("SELECT max(from_wall_ms) FROM target_log WHERE item_id = ? AND log_id <= ?", (item_id, log_id_max)).get
+    return max(at_ms, latest) if isinstance(latest, int) else at_ms
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------------
 
 
-def labels_that_offered(db: Db, item_id: str) -> list[str]:
-    """Labels that ever had a picture (or an unknown display) with an offer for the item."""
+def labels_of(db: Db, item_id: str) -> list[str]:
+    """Labels that ever had a picture (or an unknown display) with an offer for the item, or were bound to it by the chain's word: so that
+    nobody hides a label by taking its offers away."""
+    bound = {str(each.said.get("label")) for each in entries_of(db, item_subject(item_id), MAX_ENTRY) if each.what == BOUND}
     found = db.execute(
-        "SELECT DISTINCT label_id FROM attempt_offer AS o JOIN attempt AS a USING (attempt_id) WHERE o.item_id = ? ORDER BY label_id",
-        (item_id,),
+        "SELECT DISTINCT label_id FROM attempt_offer AS o JOIN attempt AS a USING (attempt_id) WHERE o.item_id = ?", (item_id,)
     )
-    return [str(label_id) for (label_id,) in found]
+    return sorted(bound | {str(label_id) for (label_id,) in found})
 
 
 def attempts_of(db: Db, label_id: str) -> dict[int, Attempt]:
@@ -240,6 +293,7 @@ class Charged:
     guard: str | None
     quote_id: str | None
     entry: int
+    member: bool = False  # quoted to a member
 
 
 def charged(db: Db, item_id: str, from_ms: int, to_ms: int) -> tuple[list[Charged], list[str]]:
@@ -270,7 +324,17 @@ def _quote_lines(db: Db, noted: Entry, quote_id: str, item_id: str) -> Iterator[
     for line in quote.lines:
         if line.item_id == item_id:
             amounts = (line.quantity, line.total_minor, line.target_total_minor, line.guard)
-            yield Charged(QUOTE, quote_id, quote.lane_id, noted.wall_ms, line.line_id, *amounts, quote_id, noted.entry)
+            yield Charged(
+                QUOTE,
+                quote_id,
+                quote.lane_id,
+                noted.wall_ms,
+                line.line_id,
+                *amounts,
+                quote_id,
+                noted.entry,
+                noted.said.get("member") is True,
+            )
 
 
 def _sale_lines(db: Db, noted: Entry, sale_id: str, item_id: str) -> Iterator[Charged]:

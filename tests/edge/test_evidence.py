@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edge.evidence import Attempt, Entry, Reign, Shown, carried, chain_hash, lane_price, standings, unknown_at
+from edge.evidence import Attempt, Entry, Shown, chain_hash, lane_price, standings
 from edge.model import MEMBERS, Curve, MayKind, Offer
 from tests.edge.shop import BREAD, L1, MILK
 
@@ -113,29 +113,24 @@ def test_an_attempt_that_no_entry_brings_is_not_told_beside_later_ones_that_are(
     assert told_of(told(sent(2)), TWO, attempt(3, 1, created_ms=5)) == [(2, Shown.MAY, None, 1000)]
 
 
-def test_an_unknown_display_binds_by_what_was_in_force_since_the_last_proof() -> None:
-    offers = tuple(Offer(MILK, Curve.plain(row), row_id=row) for row in (1, 2, 3))
-    unknown = Attempt(9, L1, MayKind.UNKNOWN, offers, "", "", 0, None, None)
-    reigns = [Reign(1, 10, 11), Reign(2, 11, 15), Reign(3, 15, 20), Reign(1, 20, None)]
-
-    def rows(proof: int, at: int) -> list[int | None]:
-        return [offer.row_id for offer in unknown_at(unknown, reigns, proof, at).offers]
-
-    assert (rows(0, 10), rows(0, 15), rows(12, 14), rows(12, 16), rows(15, 16), rows(16, 20), rows(99, 99)) == (
-        [1],
-        [1, 2, 3],
-        [2],
-        [2, 3],
-        [3],
-        [1, 3],
-        [1],
+def test_an_unknown_display_binds_by_the_offers_that_were_written_by_then() -> None:
+    unknown = Attempt(
+        9, L1, MayKind.UNKNOWN, tuple(Offer(MILK, Curve.plain(each), row_id=each) for each in (1, 2, 3)), "", "", 5, None, None
     )
 
+    def rows(entries: list[Entry], through: int | None = None) -> list[int | None]:
+        (found,) = standings({9: unknown}, entries, 10**9, through)
+        assert found.shown is Shown.UNKNOWN
+        return [offer.row_id for offer in found.attempt.offers]
 
-def test_a_label_carried_an_item_from_its_binding_on() -> None:
-    entries = told(("label.new", {}), ("label.bound", {"items": [BREAD]}), ("label.bound", {"items": [MILK]}))
-    assert [carried(MILK, entries, until) for until in (1, 2, 3)] == [False, False, True]
-    assert carried(MILK, entries[1:2], 2)
+    lost: tuple[str, dict[str, object]] = ("label.unknown", {"attempt": 9})
+    grown: tuple[str, dict[str, object]] = ("attempt.bounds", {"of": [9, 2, 1]})
+    entries = told(lost, ("attempt.bounds", {"of": [9, 0, 2]}), grown)
+    assert [rows(entries, through) for through in (1, 2, 3, None)] == [[], [1, 2], [1, 2, 3], [1, 2, 3]]
+    assert [rows(told(("label.bound", {}), grown), through) for through in (1, 2)] == [[1, 2], [1, 2, 3]], "older than the evidence"
+    assert rows([]) == [1, 2, 3]
+    for nonsense in ("x", [9], [9, 0, "2"]):
+        assert rows(told(lost, ("attempt.bounds", {"of": nonsense}))) == []
 
 
 # -- the lane --------------------------------------------------------------------------------------------------------------
@@ -160,3 +155,7 @@ def test_what_members_alone_may_read_does_not_bind_everybody() -> None:
     offers = (Offer(MILK, Curve.plain(50), audience=MEMBERS), Offer(MILK, Curve.plain(120)))
     shelf = standings({1: Attempt(1, L1, MayKind.PICTURE, offers, "", "", 0, None, None)}, told(sent(1)), 10**9)
     assert lane_price(MILK, Curve.plain(120), shelf).price_minor == 120
+    members = lane_price(MILK, Curve.plain(120), shelf, member=True)
+    assert (members.price_minor, members.guard, members.target_minor) == (50, "shelf_lower", 120)
+    own = lane_price(MILK, Curve.plain(120), shelf, member=True, own=Curve.plain(40))
+    assert (own.price_minor, own.guard, own.target_minor) == (40, None, 40)

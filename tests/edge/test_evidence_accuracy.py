@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -17,9 +18,25 @@ def entry(*offers: Offer, number: int = 1, state: MayState = MayState.PROVEN, ki
     return MayEntry(AttemptId(number), L1, kind, state, "h", offers, "inferred")
 
 
+class Lanes:
+    """Prices by item and quantity; members pay `less`."""
+
+    def __init__(self, prices: Mapping[tuple[ItemId, int], int | None], less: int = 0, named: int = 1) -> None:
+        self.prices = prices
+        self.less = less
+        self.quantity = named
+
+    def named(self, item_id: ItemId) -> int:
+        return self.quantity
+
+    def charge(self, item_id: ItemId, quantity: int, audience: str) -> int | None:
+        price = self.prices.get((item_id, quantity))
+        return price if price is None or audience != MEMBERS else price - self.less
+
+
 def compared(entries: list[MayEntry], prices: dict[tuple[ItemId, int], int | None], *items: ItemId) -> list[tuple[Verdict, int | None]]:
     binding = Binding(L1, items, "shelf", Place("3", "", "2"), 1)
-    found = label_lines(L1, entries, binding, lambda item_id: "", lambda item_id, quantity: prices.get((item_id, quantity)))
+    found = label_lines(L1, entries, binding, lambda item_id: "", Lanes(prices, less=50))
     assert all(line.place == "3/2" for line in found)
     return [(line.verdict, line.label_minor) for line in found]
 
@@ -43,8 +60,21 @@ def test_what_a_label_may_show_beside_makes_it_unknown() -> None:
 
 def test_a_label_counts_for_what_it_shows_not_for_what_it_is_bound_to() -> None:
     shown = entry(Offer(BREAD, Curve.plain(200)), Offer(BREAD, Curve.plain(150), audience=MEMBERS))
-    assert compared([shown], {(BREAD, 1): 200, (MILK, 1): 5}, MILK) == [(Verdict.EQUAL, 200)]
+    assert compared([shown], {(BREAD, 1): 200, (MILK, 1): 5}, MILK) == [(Verdict.EQUAL, 200), (Verdict.EQUAL, 150)]
     assert compared([entry()], {}, MILK) == []
+
+
+@pytest.mark.parametrize(("less", "verdict"), [(50, Verdict.EQUAL), (51, Verdict.UNDER), (49, Verdict.OVER)])
+def test_what_members_read_is_compared_with_what_members_pay(less: int, verdict: Verdict) -> None:
+    shown = entry(Offer(BREAD, Curve.plain(200)), Offer(BREAD, Curve.plain(150), audience=MEMBERS))
+    found = label_lines(L1, [shown], None, lambda item_id: "", Lanes({(BREAD, 1): 200}, less))
+    assert [(each.audience, each.verdict) for each in found] == [("all", Verdict.EQUAL), (MEMBERS, verdict)]
+
+
+def test_a_weighed_item_without_proof_is_told_by_the_quantity_of_its_price() -> None:
+    binding = Binding(L1, (MILK,), "shelf", Place(), 1)
+    (found,) = label_lines(L1, [], binding, lambda item_id: "", Lanes({(MILK, 1000): 1999}, named=1000))
+    assert (found.quantity, found.lane_minor, found.why) == (1000, 1999, "no picture yet")
 
 
 def line(item: str, verdict: Verdict = Verdict.EQUAL, *, stratum: str = "", label: str = "L") -> Line:

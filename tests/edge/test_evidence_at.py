@@ -11,7 +11,7 @@ import pytest
 from drivers.base import Grade, LabelId, LabelProfile, LabelSeen
 from edge.desk import Desk
 from edge.evidence import Shown
-from edge.model import Curve, ItemId, MayEntry, MayKind, MayState, Offer, Place
+from edge.model import MEMBERS, Curve, ItemId, MayEntry, MayKind, MayState, Offer, Place
 from edge.proof import Claim
 from edge.store import people, shelf
 from edge.store.db import Refused
@@ -19,6 +19,8 @@ from edge.store.evidence_at import ItemThen, item_then
 from edge.store.people import Retire, Who
 from edge.store.shelf import NewAttempt
 from edge.view import Delta
+from protocols.hq import utc_text
+from protocols.pos import LookupParams, QuoteLine, QuoteParams
 from tests.edge.evidence_day import MINUTE_MS, ask, day, finished, sell, tamper
 from tests.edge.shop import BREAD, DAY_MS, HOUR_MS, L1, L2, MILK, PANEL, R1, Entropy, HandClock, Hq, Shop, facts, item, price
 from tests.edge.stepped import MemoryStore
@@ -135,6 +137,33 @@ async def test_nothing_is_wrong_with_an_untouched_file(stocked: Shop) -> None:
     assert all(then(stocked, at_ms, item_id).trouble == () for at_ms in at.values() for item_id in (MILK, BREAD))
 
 
+async def test_what_members_paid_is_told_beside_what_everybody_paid(stocked: Shop) -> None:
+    await stocked.heard(L1)
+    await stocked.bind(L1, MILK)
+    await stocked.shows(L1, MILK, 100)
+    await stocked.prices(price("milk", 70, kind="member", price_id="m"))
+    stocked.clock.pass_ms(MINUTE_MS)
+    cheap_ms = stocked.clock.wall
+    quoted = await stocked.desk.quote("lane-1", QuoteParams("b", (QuoteLine("1", 1, item_id="milk"),), member=True))
+    stocked.clock.pass_ms(MINUTE_MS)
+    for each in stocked.hq.snapshot("s2", [{"items": [item("milk"), item("bread")], "rows": [price("milk", 100), price("bread", 200)]}]):
+        await stocked.store.receive(each)
+    withdrawn_ms = stocked.clock.wall
+    stocked.clock.pass_ms(MINUTE_MS)
+    await stocked.prices(price("milk", 70, kind="member", price_id="m"))
+    found = [then(stocked, at_ms) for at_ms in (cheap_ms, withdrawn_ms, stocked.clock.wall)]
+    assert [(each.lane.price_minor, each.member_lane.price_minor) for each in found if each.lane and each.member_lane] == [
+        (100, 70),
+        (100, 100),
+        (100, 70),
+    ]
+    assert [(each.ref, each.total_minor, each.member) for each in found[0].charged] == [(quoted.quote_id, 70, True)]
+    assert [each.trouble for each in found] == [(), (), ()]
+    stocked.close()
+    assert ask(stocked.path, finished).trouble == []
+    stocked.open()
+
+
 # -- planted faults --------------------------------------------------------------------------------------------------------
 
 FAULTS = {
@@ -150,6 +179,13 @@ FAULTS = {
     "a sale without its lines": ("DELETE FROM sale_line WHERE sale_id = 's2'", "(sale ['s2'])"),
     "a quote": ("UPDATE quote SET body = replace(body, '200', '100')", "(quote ["),
     "an unreadable quote": ("UPDATE quote SET body = 'x'", "(quote ["),
+    "all that a label ever offered": ("DELETE FROM attempt_offer WHERE item_id = 'milk'", "attempt.sent"),
+    "a price for members": ("UPDATE price_row SET curve = '[[1,1]]' WHERE kind = 'member'", "price.member"),
+    "a price for members put in": (
+        "INSERT INTO price_row(item_id, kind, price_id, rev, effective_from_ms, curve, immediate, cancelled, source, received_wall_ms) "
+        "VALUES ('milk', 'member', 'n', 1, 1, '[[1,1]]', 1, 0, 'x', HALF)",
+        "of the prices is in no audit entry",
+    ),
     "a target put in": ("INSERT INTO target_log(item_id, row_id, from_wall_ms) VALUES ('milk', 1, HALF)", "is in no audit entry"),
     "an attempt put in": (
         "INSERT INTO attempt(label_id, kind, state, content_hash, picture_hash, payload_md5, fields, created_wall_ms) "
@@ -161,6 +197,8 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_change_of_what_the_answer_is_made_of_is_told_with_it(stocked: Shop, fault: str) -> None:
+    await stocked.prices(price("bread", 150, kind="member", price_id="m"))
+    await stocked.prices(price("milk", 95, kind="member", price_id="m"))
     at = await day(stocked)
     stocked.close()
     statement, told = FAULTS[fault]
@@ -195,7 +233,7 @@ async def test_an_instant_that_came_twice_is_told_as_its_last_time_and_as_such(s
     await sell(stocked, "s2")
     found = then(stocked, stocked.clock.wall)
     assert shown(found) == [(L1, 100, Shown.PROVEN)]
-    assert any("set back over this instant" in text for text in found.limits)
+    assert any("was set back over it" in text for text in found.limits)
     assert not any("set back" in text for text in then(stocked, first_ms - 2 * HOUR_MS).limits)
 
 
@@ -214,6 +252,7 @@ class Said:
     item_id: ItemId
     total_minor: int
     held: bool
+    member_minor: int
     proven: frozenset[tuple[str, int]]  # (label, attempt) in the may-set, proven
     may: frozenset[tuple[str, int]]
 
@@ -260,6 +299,7 @@ class Counter:
                     item_id,
                     charge.total_minor,
                     charge.guard is not None,
+                    self.desk.lookup("lane-1", LookupParams(item_id=item_id, member=True)).price.amount_minor,
                     frozenset((e.label_id, e.attempt_id) for e in entries if e.state is MayState.PROVEN and e.release is None),
                     frozenset((e.label_id, e.attempt_id) for e in entries),
                 )
@@ -295,6 +335,12 @@ class Counter:
         sku, amount = self.random.choice(("milk", "bread")), self.random.randrange(50, 150)
         later = {"effective_from": None} if self.random.random() < 0.7 else {}
         row = price(sku, amount, rev=self.rev, **later)
+        if self.random.random() < 0.4:
+            from_ms = self.clock.wall + self.random.choice((-HOUR_MS, 0, HOUR_MS))
+            ends = {"effective_to": utc_text(from_ms + self.random.choice((HOUR_MS, 4 * HOUR_MS)))} if self.random.random() < 0.7 else {}
+            cancelled = {"cancelled": True} if self.random.random() < 0.2 else {}
+            which = self.random.choice("mn")
+            row = price(sku, amount, rev=self.rev, kind="member", price_id=which, effective_from=utc_text(from_ms), **ends, **cancelled)
         await self.store.receive(self.hq.say("price.batch.v1", {"rows": [row]}))
 
     async def heard(self) -> None:
@@ -310,6 +356,7 @@ class Counter:
             return
         attempt_id = await self.store.new_attempt_id()
         promised = [Offer(item_id, Curve.plain(self.random.randrange(50, 150))) for item_id in ITEMS if self.random.random() < 0.6]
+        promised += [Offer(each.item_id, Curve.plain(45), audience=MEMBERS) for each in promised if self.random.random() < 0.2]
         new = NewAttempt(attempt_id, label, f"h{attempt_id}", f"p{attempt_id}", "m", "{}", tuple(promised), R1, 1)
         await self.store.begin_attempt(new)
         await self.store.accept_offer(label, R1, attempt_id)
@@ -365,6 +412,8 @@ async def test_any_history_is_told_as_it_was(template: bytes, seed: int) -> None
         assert found.trouble == ()
         assert found.lane is not None
         assert (found.lane.price_minor, found.lane.guard is not None) == (said.total_minor, said.held), said
+        assert found.member_lane is not None
+        assert found.member_lane.price_minor == said.member_minor, said
         told = {(each.standing.attempt.label_id, each.standing.attempt.attempt_id): each.standing.shown for each in found.shelf}
         assert {key for key, how in told.items() if how is Shown.PROVEN} == said.proven, said
         assert told.keys() <= said.may, said

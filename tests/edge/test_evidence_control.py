@@ -437,7 +437,7 @@ async def test_accuracy_compares_every_label_with_the_lane(office: Office, capsy
 
 async def test_an_overcharge_is_exit_code_one(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     await day(office.shop)
-    monkeypatch.setattr(office.control, "_charge", lambda item_id, quantity: 500)
+    monkeypatch.setattr(office.control, "charge", lambda item_id, quantity, audience: 500)
     assert (await office.ask("audit.accuracy"))["all"]["over_to_under"] == "2:0"
     assert await office.type("accuracy") == 1
 

@@ -25,7 +25,7 @@ ENROLMENT = b"""{"store": "demo-01", "partition": "28", "broker": {"host": "x", 
 def birth(shop: Shop) -> Birth:
     """What the daemon tells now, through the wire's own coding."""
     sync = HqSync(shop.store, shop.clock, enrolled=asyncio.Event(), outbox_wake=asyncio.Event())
-    found = parse_state(sync._birth(parse_enrolment(ENROLMENT)))
+    found = parse_state(sync._birth(parse_enrolment(ENROLMENT), shop.store.state_summary()))
     assert isinstance(found, Birth)
     return found
 
