@@ -34,6 +34,14 @@ demo: .venv/demo/.ready ## A whole store without hardware; ARGS="--seconds 60 --
 test: .venv/dev/.ready mosquitto socat ## The tests; ARGS="-k word"
 	@.venv/dev/bin/python -m pytest $(ARGS)
 
+.PHONY: sim
+sim: .venv/dev/.ready ## Seeded histories of a shop, and the mutants they catch; SEEDS=20000 ARGS="--mutant-seeds 500"
+	@.venv/dev/bin/python tests/sim/run.py --seeds $(or $(SEEDS),1000) $(ARGS)
+
+.PHONY: replay
+replay: .venv/dev/.ready ## One of those histories told aloud; SEED=4711 MUTANT=no_dwell
+	@.venv/dev/bin/python tests/sim/run.py --replay $(SEED) $(if $(MUTANT),--mutant $(MUTANT))
+
 .PHONY: lint
 lint: .venv/dev/.ready ## Style: ruff check and format
 	@.venv/dev/bin/ruff check .
@@ -59,6 +67,11 @@ bench-render: .venv/bench/.ready ## The renderer against others; ARGS="--json ou
 	@systemd/debian-package.sh libEGL.so.1 libegl1
 	@systemd/debian-package.sh libGL.so.1 libgl1
 	@.venv/bench/bin/python bench/render_bench.py $(ARGS)
+
+.PHONY: bench-lane
+bench-lane: .venv/bench/.ready mosquitto ## The lanes against others, under load; ARGS="--json out.json --only sale --seconds 30"
+	@systemd/debian-package.sh cc build-essential
+	@.venv/bench/bin/python bench/lane_bench.py $(ARGS)
 
 .PHONY: install
 install: $(UV) ## Install or upgrade the service (root); DESTDIR=dir only stages the files

@@ -54,3 +54,17 @@ async def test_the_state_of_the_evidence_is_that_of_the_file(stocked: Shop) -> N
     stocked.clock.pass_ms(90_000)
     later = evidence_state(stocked.store, sync, stocked.clock)
     assert (later.told_entry, later.told_age_s) == (3, 90)
+
+
+def test_latencies_are_counted_into_buckets_that_add_up() -> None:
+    def never() -> Reading:
+        raise AssertionError("asked for more than the latencies")
+
+    metrics = Metrics(never)
+    for seconds in (0.00005, 0.0001, 0.00011, 0.3, 9.0):
+        metrics.observe_latency("item.lookup", seconds)
+    family = next(metrics.collect())
+    counts = {sample.labels["le"]: sample.value for sample in family.samples if sample.name.endswith("_bucket")}
+    assert (counts["0.0001"], counts["0.0002"], counts["0.1"], counts["0.5"], counts["+Inf"]) == (2, 3, 3, 4, 5)
+    sums = {sample.name: sample.value for sample in family.samples if not sample.name.endswith("_bucket")}
+    assert sums == {"shelfd_lane_latency_seconds_count": 5, "shelfd_lane_latency_seconds_sum": 0.00005 + 0.0001 + 0.00011 + 0.3 + 9.0}
