@@ -74,6 +74,7 @@ LANE_GROUP: Final = "pos"  # who may open the lane sockets, where the group exis
 CONTROL_FRAME_BYTES_MAX: Final = 64 << 20  # a catalogue file of 32 MB as a JSON string
 CONTROL_FRAME_DEADLINE_S: Final = 30.0
 HEAD_KEPT_S: Final = 30.0  # what a crash may hide from the next start's question whether the file is an older copy
+SWITCH_INTERVAL_S: Final = 0.0001  # how long the writing thread keeps a lane waiting, some three times an answer; Python's own is 5 ms
 PROOF_OF_LIFE_S: Final = 5.0  # longest a lane's hello and an empty transaction may take
 
 
@@ -81,6 +82,7 @@ def main(config: Config, *, time_scale: float = 1.0, sim_clock: Path | None = No
     """Run the daemon until SIGTERM or SIGINT. Returns the exit code: 0, or 3 for an error that a restart may heal."""
     logging.basicConfig(level=str(config.daemon.log_level).upper(), format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("mqtt").setLevel(logging.ERROR)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     return asyncio.run(_run(config, time_scale, sim_clock))
 
 

@@ -35,7 +35,7 @@ from drivers.base import (
 from edge import planning, pricing, proof_rules
 from edge.label_confirm import Confirmations
 from edge.label_work import CheckIns, Dwells, RadioState, ShelfCounters, ShelfRules, Work, new_attempt, new_ticket
-from edge.model import PAPER, AttemptId, MayState
+from edge.model import PAPER, AttemptId, ItemId, MayState
 from edge.planning import PictureFacts, Wanted
 from edge.price_mirror import TableAbove, no_tables
 from edge.render_worker import RenderedLabel
@@ -51,7 +51,8 @@ log = logging.getLogger(__name__)
 TICK_MS: Final = 1_000  # of store time: how late a lapsed quote, an ended dwell or a due price may be noticed
 TICK_REAL_S: Final = 0.25  # of real time at most between two looks, however slow the store's clock runs
 LEASE_RETRY_MS: Final = 1_000  # a picture that waits for a live quote looks again this often
-PLANNED_MAX: Final = 50  # labels planned in one go, some 5 ms: lanes are answered by the same thread
+PLANNED_MAX: Final = 5  # labels planned in one go, some 0.5 ms: lanes are answered by the same thread
+CONFIRMED_MAX: Final = 50  # items in one transaction, some 3 ms
 DRAWING_MAX: Final = 16  # labels being drawn or written at once: bounds memory, keeps the workers busy
 MAY_SET_MAX: Final = 32  # open attempts on one label; beyond, it is tried once a day, when it is heard again, and a person is asked
 SILENT_RETRY_MS: Final = 86_400_000
@@ -91,6 +92,8 @@ class LabelService:
         self._events: deque[tuple[str, DriverEvent]] = deque()
         self._check_ins = CheckIns()
         self._ready: dict[str, None] = {}  # labels to plan, in order, each once
+        self._to_confirm: dict[ItemId, None] = {}  # items that may be shown everywhere by now
+        self._confirming = False
         self._later: dict[str, int] = {}  # labels to plan again at a time
         self._dwells = Dwells()
         self._wake = asyncio.Event()
@@ -140,6 +143,7 @@ class LabelService:
         """Until cancelled. Begins from the store's rows alone, so it may be started again after a failure."""
         self._work.clear()
         self._drawing = 0
+        self._confirming = False
         self._ready.update(dict.fromkeys(self._view.labels))
         self._view.changed_items.update(self._view.waiting)  # among them items without a label: nothing else would look at them
         self._dwells = Dwells()
@@ -152,6 +156,7 @@ class LabelService:
                 await self._tick()
                 self._take_changes()
                 self._plan_ready()
+                self._confirm_some()
                 await asyncio.sleep(0)
                 await self._wait()
 
@@ -195,8 +200,22 @@ class LabelService:
         for item_id in items:
             labels |= self._view.labels_of_item(item_id)
             if self._confirmations.waits_for_none(item_id):
-                self._start(self._confirmations.confirm(item_id))
+                self._to_confirm[item_id] = None
         self._ready.update(dict.fromkeys(labels))
+
+    def _confirm_some(self) -> None:
+        """One transaction after the other: a price list for 50,000 items must not fill the writer's queue."""
+        if self._to_confirm and not self._confirming:
+            self._confirming = True
+            self._start(self._confirm_waiting())
+
+    async def _confirm_waiting(self) -> None:
+        while self._to_confirm:
+            some = list(islice(self._to_confirm, CONFIRMED_MAX))
+            for item_id in some:
+                del self._to_confirm[item_id]
+            await self._confirmations.confirm(some)
+        self._confirming = False
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
@@ -292,8 +311,7 @@ class LabelService:
         self._confirm_items(label_id)
 
     def _confirm_items(self, label_id: str) -> None:
-        for item_id in self._confirmations.waiting_for(label_id):
-            self._start(self._confirmations.confirm(item_id))
+        self._to_confirm.update(dict.fromkeys(self._confirmations.waiting_for(label_id)))
 
     def _radio_for(self, last_radio: str) -> RadioState | None:
         """The radio that heard the label last, else any that is up."""

@@ -18,10 +18,12 @@ import msgspec
 from edge.notices import Subscriber
 from edge.rpc import CallLater, ConnectionLimiter, Peer, RpcHooks, RpcLimits, RpcServer
 from edge.rpc_tls import TlsListen, TlsServer
+from edge.rpc_unix import Poller
 from protocols.pos import LANE_METHODS, ErrorCode, HelloParams, HelloResult, Method, Request, RpcError, read_params
 from protocols.pos_notices import Notice
 
 SERVER_NAME: Final = "shelfd"
+_LOOKUP: Final = str(Method.LOOKUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class LaneDesk(Protocol):
         """Whether there are prices to sell at. While not, every call but `hello` is answered `not_ready`."""
 
     def hello_info(self) -> StoreHello: ...
+
+    def ready_answer(self, line: bytes) -> bytes | None:
+        """The answering line to a whole line that is an `item.lookup` by code alone, where it is ready; None: ask `calls`."""
 
 
 class LaneNotices(Protocol):
@@ -113,6 +118,11 @@ class LaneSession:
     def closed(self) -> None:
         self._subscribe(())
         self._push = None
+
+    def at_once(self, line: bytes) -> tuple[str, bytes] | None:
+        """The answer to a scan whose price is ready."""
+        answer = self._desk.ready_answer(line) if self._said_hello and self._desk.ready() else None
+        return None if answer is None else (_LOOKUP, answer)
 
     def call(self, request: Request) -> object:
         """The result, or a coroutine of it. Raises RpcError."""
@@ -179,6 +189,7 @@ class LaneServer:
             return LaneSession(desk, lane_id, peer, on_hello, notices)
 
         lanes, tls = tuple(lanes), tuple(tls)
+        self._poller = Poller(asyncio.get_running_loop())  # one for all: lanes that speak at the same time are heard in one look
         self._lane_ids = dict.fromkeys([*(lane.lane_id for lane in lanes), *(lane for listen in tls for lane in listen.lanes.values())])
         self._servers: list[RpcServer | TlsServer] = [
             RpcServer(
@@ -192,6 +203,7 @@ class LaneServer:
                 allowed_uids=lane.allowed_uids,
                 group_id=lane.group_id,
                 call_later=call_later,
+                poller=self._poller,
             )
             for lane in lanes
         ]
@@ -221,3 +233,4 @@ class LaneServer:
         async with asyncio.TaskGroup() as closing:
             for server in self._servers:
                 closing.create_task(server.close(grace_s=grace_s), name=f"close {server.name}")
+        self._poller.close()

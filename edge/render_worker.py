@@ -14,7 +14,7 @@ from pathlib import Path
 
 from render.fields import LabelFields, TemplateSource
 
-NICE = 10  # lanes come first
+NICE = 15  # below the daemon: lanes come first, and the unit starts it at -5
 COLD_START_S = 3.0  # from the cache it takes half a second to one, compiling ten and more
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.rpc_connection import Cancellable, Connection, Drop, RpcHooks, RpcLimits, Session
+from edge.rpc_unix import Channel, Listener, Poller
 from edge.unix_socket import ListenError, Peer, bind_private, read_credentials, remove_socket
 from protocols.jsonrpc import ErrorCode, RpcError
 
@@ -134,14 +135,20 @@ class RpcServer(Serving):
         allowed_uids: frozenset[int] | None = None,
         group_id: int | None = None,
         call_later: CallLater | None = None,
+        poller: Poller | None = None,
     ) -> None:
-        """`allowed_uids` None leaves it to the file's mode; `group_id` gives the socket file to that group."""
+        """`allowed_uids` None leaves it to the file's mode; `group_id` gives the socket file to that group.
+
+        `poller` is shared with other listeners, and closed by its owner; None: its own.
+        """
         super().__init__(name, limiter=limiter, hooks=hooks, clock=clock, limits=limits, call_later=call_later)
         self.path = path
         self._open_session = open_session
         self._allowed_uids = allowed_uids
         self._group_id = group_id
-        self._server: asyncio.Server | None = None
+        self._poller = poller
+        self._own_poller: Poller | None = None
+        self._listener: Listener | None = None
         self._inode = 0
 
     async def start(self) -> None:
@@ -149,15 +156,23 @@ class RpcServer(Serving):
         listener = bind_private(self.path, group_id=self._group_id)
         self._inode = self.path.lstat().st_ino
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Connection(self, loop), sock=listener, backlog=BACKLOG)
+        if self._poller is None:
+            self._own_poller = Poller(loop)
+        poller = self._poller or self._own_poller
+        assert poller is not None
+        self._listener = Listener(poller, listener, BACKLOG, lambda peer: Channel(poller, peer, Connection(self, loop)))
 
     async def close(self, *, grace_s: float = 2.0) -> None:
         """Stop listening, let running calls finish and their answers leave for `grace_s`, then cut what is left."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
+        self._listener.close()
+        self._listener = None
         remove_socket(self.path, self._inode)
         await self._drain(grace_s)
+        if self._own_poller is not None:
+            self._own_poller.close()
+            self._own_poller = None
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> Session | RpcError:
         """A session for a new connection, or why there is none."""

@@ -61,6 +61,14 @@ class Listening(Protocol):
         """The connection is gone."""
 
 
+@runtime_checkable
+class Prompt(Protocol):
+    """A session that has the answers to its most frequent calls ready."""
+
+    def at_once(self, line: bytes) -> tuple[str, bytes] | None:
+        """The method and the answering line for a whole line of request; None: it is to be read and called as any other."""
+
+
 class Cancellable(Protocol):
     def cancel(self) -> None: ...
 
@@ -120,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._loop = loop
         self._session: Session | None = None  # None: refused
+        self._at_once: Callable[[bytes], tuple[str, bytes] | None] = _nothing_ready
         self._splitter = FrameSplitter(server.limits.frame_bytes)
         self._waiting: deque[tuple[bytes | RpcError, float]] = deque()
         self._task: asyncio.Task[bytes] | None = None
@@ -143,11 +152,15 @@ class Connection(asyncio.Protocol):
             self._close()
         else:
             self._session = session
+            if isinstance(session, Prompt):
+                self._at_once = session.at_once
             if isinstance(session, Listening):
                 session.opened(self.push)
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
+            return
+        if not (self._waiting or self._task or self._unread or self._turn_due or self._splitter.partial) and self._answered(data):
             return
         frames = self._splitter.feed(data)
         if frames:
@@ -161,6 +174,19 @@ class Connection(asyncio.Protocol):
             self._turn()
         else:
             self._steer_reading()
+
+    def _answered(self, data: bytes) -> bool:
+        """Whether it is one whole line whose answer was ready, and has been sent."""
+        if data.find(b"\n") != len(data) - 1:
+            return False
+        since = self._server.clock()
+        found = self._at_once(data)
+        if found is None:
+            return False
+        method, answer = found
+        self._transport.write(answer)
+        self._server.hooks.on_latency(method, self._server.clock() - since)
+        return True
 
     def eof_received(self) -> bool:
         self._ending = True
@@ -362,3 +388,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             if self._transport.get_write_buffer_size():
                 self._start_unread_timer()
+
+
+def _nothing_ready(line: bytes) -> None:
+    """For sessions that have no answers ready."""

@@ -86,7 +86,7 @@ class View:
         self.revision = 0  # grows with every change that a lane could see
         self.changed_items: set[ItemId] = set()  # since the planner last took them
         self.changed_labels: set[str] = set()
-        self._singles_of_item: dict[ItemId, set[str]] = {}  # codes that stand for one piece
+        self._singles_of_item: dict[ItemId, tuple[str, ...]] = {}  # codes that stand for one piece
         self._may_of_label: dict[str, dict[int, MayEntry]] = {}
         self._may_of_item: dict[ItemId, dict[int, MayEntry]] = {}
         self._labels_of_item: dict[ItemId, set[str]] = {}
@@ -131,6 +131,10 @@ class View:
     def maybe_held(self) -> list[ItemId]:
         """Items that a label may show at another offer than the price in force: no other can be held down, or need a look."""
         return list(self._differing)
+
+    def singles_of_item(self, item_id: ItemId) -> Iterable[str]:
+        """The codes that stand for one piece of the item."""
+        return self._singles_of_item.get(item_id, ())
 
     def labels_of_item(self, item_id: ItemId) -> frozenset[str]:
         """Labels bound to the item now."""
@@ -229,8 +233,9 @@ class View:
         old = self.barcodes.get(code)
         _put(self.barcodes, code, owner)
         for item_id in {each[0] for each in (old, owner) if each is not None}:
-            singles = self._singles_of_item.setdefault(item_id, set())
-            (singles.add if owner == (item_id, 1) else singles.discard)(code)
+            others = tuple(each for each in self._singles_of_item.get(item_id, ()) if each != code)
+            singles = (*others, code) if owner == (item_id, 1) else others
+            _put(self._singles_of_item, item_id, singles or None)
             _put(self.codes, item_id, min(singles, default=None))
 
     def _put_plus(self, item_id: ItemId, item: Item | None) -> None:

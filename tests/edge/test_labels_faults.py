@@ -37,6 +37,16 @@ async def test_a_picture_that_never_went_on_the_air_is_offered_again_as_it_is(sh
     assert len(shelf.may()) == 2
 
 
+async def test_a_label_that_claims_to_have_a_picture_which_it_did_not_fetch_is_sent_another(shelf: Shelf) -> None:
+    await shelf.prices(price("milk", 120, rev=2))
+    kept = shelf.one.last
+    await shelf.failed(kept, FailReason.SUSPICIOUS, on_air=False)
+    await shelf.turn(RETRY_MS)
+    assert shelf.one.last.attempt_id > kept.attempt_id, "it would claim the same of the same bytes, for ever"
+    await shelf.proven(shelf.one.last)
+    assert shelf.service.unsettled() == 0
+
+
 async def test_a_picture_that_was_on_the_air_is_tried_again_under_a_new_number_after_a_growing_pause(shelf: Shelf) -> None:
     await shelf.prices(price("milk", 120, rev=2))
     for pause_ms in (RETRY_MS, 2 * RETRY_MS, 4 * RETRY_MS, 4 * RETRY_MS):

@@ -41,6 +41,7 @@ from protocols.pos import (
 STAMP: dict[str, Any] = {"revision": 7, "as_of": "2026-03-04T10:00:00Z", "stale_s": 3}
 TIMEOUT_S = 10.0  # never reached in a passing test
 PEN = "4006381333931"
+READY_SCAN = b'{"jsonrpc":"2.0","id":9,"method":"item.lookup","params":{"code":"4006381333931"}}\n'
 SALE = CommitParams(sale_id="1:17", tenders=(Tender("cash", 199),), lines=(CommitLine("1", 1, 199, code=PEN),), total_minor=199)
 
 
@@ -51,6 +52,7 @@ class Desk:
     open: bool = True
     sales: dict[str, tuple[str, CommitResult]] = field(default_factory=dict)
     asked_by: list[str] = field(default_factory=list)
+    ready_line: bytes | None = None
 
     @property
     def calls(self) -> dict[str, Call]:
@@ -66,6 +68,9 @@ class Desk:
 
     def hello_info(self) -> StoreHello:
         return StoreHello("0.1.0", "367", "EUR", 2, "inclusive", 7, STAMP["as_of"], 3)
+
+    def ready_answer(self, line: bytes) -> bytes | None:
+        return self.ready_line if line == READY_SCAN else None
 
     def lookup(self, lane_id: str, params: LookupParams) -> LookupResult:
         self.asked_by.append(lane_id)
@@ -353,3 +358,28 @@ def test_an_answer_that_is_none_is_an_error_of_the_connection(tmp_path: Path, an
                 peer.sendall(answer)
                 with pytest.raises(DaemonGone):
                     client.call("status", {}, dict)
+
+
+async def test_an_answer_that_is_ready_is_given_only_to_a_till_that_signed_in_and_only_while_there_are_prices(shop: Shop) -> None:
+    shop.desk.ready_line = b'{"jsonrpc":"2.0","id":9,"result":"ready"}\n'
+    reader, writer = await asyncio.open_unix_connection(shop.folder / "1")
+    try:
+
+        async def ask(line: bytes) -> bytes:
+            writer.write(line)
+            return await asyncio.wait_for(reader.readline(), TIMEOUT_S)
+
+        assert b"hello_required" in await ask(READY_SCAN)
+        assert b'"result"' in await ask(b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"lane":"1"}}\n')
+        assert await ask(READY_SCAN) == shop.desk.ready_line
+        shop.desk.open = False
+        assert b"not_ready" in await ask(READY_SCAN)
+        shop.desk.open = True
+        writer.write(READY_SCAN[:40])  # in two pieces, and two in one: read as any other line
+        await (await shop.till("2")).hello("2")
+        assert b'"name":"Pen"' in await ask(READY_SCAN[40:])
+        assert b'"name":"Pen"' in await ask(READY_SCAN * 2)
+        assert b'"name":"Pen"' in await asyncio.wait_for(reader.readline(), TIMEOUT_S)
+    finally:
+        writer.close()
+        await writer.wait_closed()
