@@ -194,8 +194,8 @@ def anomaly(new: Curve, old: Curve, *, factor: Fraction, drop_percent: Fraction)
     """Why a change looks like a typing error, at any quantity that either offer names: too many times as dear, or too deep a cut."""
     for quantity in sorted({point[0] for point in (*old.points, *new.points)}):
         before, after = old.cost_minor(quantity), new.cost_minor(quantity)
-        if after > before * factor:
+        if after * factor.denominator > before * factor.numerator:
             return f"{before} to {after} for {quantity}: more than {float(factor):g} times"
-        if after * 100 < before * (100 - drop_percent):
+        if after * 100 * drop_percent.denominator < before * (100 * drop_percent.denominator - drop_percent.numerator):
             return f"{before} to {after} for {quantity}: a cut of more than {float(drop_percent):g} %"
     return None

@@ -155,7 +155,7 @@ def _store_rows(db: Db, stamp: Stamp, accepted: list[NewRow], before: Mapping[It
         if from_ms is None:
             current = before.get(new.item_id)
             from_ms = max(stamp.wall_ms, current.latched_through_ms if current else 0)
-        curve = new.curve or _last_curve(db, new)
+        curve = new.curve or _last_curve(db, new, rows)
         immediate = new.effective_from_ms is None
         rows.append(
             PriceRow(row_id, new.item_id, new.kind, new.price_id, new.rev, from_ms, new.effective_to_ms, curve, immediate, new.cancelled)
@@ -184,7 +184,11 @@ def _store_rows(db: Db, stamp: Stamp, accepted: list[NewRow], before: Mapping[It
     return rows
 
 
-def _last_curve(db: Db, new: NewRow) -> Curve:
+def _last_curve(db: Db, new: NewRow, before: Iterable[PriceRow]) -> Curve:
+    """The newest curve of a price that is cancelled; `before`: what came before it in the same batch."""
+    told = [row for row in before if (row.item_id, row.price_id) == (new.item_id, new.price_id)]
+    if told:
+        return max(told, key=lambda row: row.rev).curve
     text = db.execute(
         "SELECT curve FROM price_row WHERE item_id = ? AND price_id = ? ORDER BY rev DESC LIMIT 1", (new.item_id, new.price_id)
     ).get

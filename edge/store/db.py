@@ -1,7 +1,8 @@
 """One file, one writer thread, group commit: every transaction is durable before its caller hears of it.
 
 WAL with synchronous=FULL through apsw (docs/adr/0002-sqlite.md). Transactions that wait together share one COMMIT, each in its
-own savepoint. Deltas reach the event loop in commit order, before the callers' futures resolve.
+own savepoint. What a till waits for goes before everything else, and a group ends after GROUP_S: a catalogue on its way in holds no lane up.
+Deltas reach the event loop in commit order, before the callers' futures resolve.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +25,9 @@ from edge.view import Delta
 
 SCHEMA_VERSION = 2
 GROUP_MAX = 64  # transactions per COMMIT: bounds what one slow disk write delays
+GROUP_S = 0.005  # of work, after which a COMMIT takes no further transaction: whoever waits for it waits for all of them
 QUEUE_MAX = 4096  # waiting transactions; a full queue means that the disk is gone
+CACHE_KIB = 8 * 1024  # of each connection: the inner pages of every index of a large store, where 2 MB hold a few of them
 BUSY_TIMEOUT_MS = 5_000  # only a backup tool could hold the file
 SQLITE_FLOOR = (3, 51, 3)  # older WAL code can corrupt a file that two connections reset (fixed in 3.51.3)
 
@@ -50,9 +55,30 @@ OWN_TROUBLE = (Refused, ValueError, LookupError, TypeError, ArithmeticError, aps
 class _Job:
     transaction: Transaction[Any]
     future: asyncio.Future[Any]
+    urgent: bool = False
     result: Any = None
     delta: Delta | None = None
     error: BaseException | None = None
+
+
+class _Jobs(queue.Queue["_Job | None"]):
+    """Two queues in one: the urgent jobs in their order, then the others in theirs. None comes after all."""
+
+    def _init(self, maxsize: int) -> None:
+        self._first: deque[_Job] = deque()
+        self._others: deque[_Job | None] = deque()
+
+    def _qsize(self) -> int:
+        return len(self._first) + len(self._others)
+
+    def _put(self, item: _Job | None) -> None:
+        if item is not None and item.urgent:
+            self._first.append(item)
+        else:
+            self._others.append(item)
+
+    def _get(self) -> _Job | None:
+        return self._first.popleft() if self._first else self._others.popleft()
 
 
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
@@ -63,6 +89,8 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     try:
         db = apsw.Connection(str(path), flags=flags)
         db.set_busy_timeout(BUSY_TIMEOUT_MS)
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else a statement with a bound value is planned anew at each value: twice the time
+        db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         if not readonly:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
@@ -97,7 +125,7 @@ class Writer:
         self._path = path
         self._apply = apply
         self._on_fatal = on_fatal
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_MAX)
+        self._jobs: queue.Queue[_Job | None] = _Jobs(QUEUE_MAX)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._open: dict[asyncio.Future[Any], None] = {}  # not yet answered
@@ -108,13 +136,16 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    async def run(self, transaction: Transaction[T]) -> T:
-        """Run one transaction, committed when this returns. An exception of its own rolls back only it. Raises StoreError."""
+    async def run(self, transaction: Transaction[T], *, urgent: bool = False) -> T:
+        """Run one transaction, committed when this returns. An exception of its own rolls back only it. Raises StoreError.
+
+        `urgent` ones, which a till waits for, go before all others that have not begun.
+        """
         if self._over is not None:
             raise self._over
         future: asyncio.Future[T] = self._loop.create_future()
         try:
-            self._jobs.put_nowait(_Job(transaction, future))
+            self._jobs.put_nowait(_Job(transaction, future, urgent))
         except queue.Full:
             raise StoreError(f"{QUEUE_MAX} transactions wait: the disk does not keep up") from None
         self._open[future] = None
@@ -141,28 +172,32 @@ class Writer:
 
     def _serve(self) -> None:
         db = connect(self._path)
-        stopping = False
-        while not stopping:
-            job = self._jobs.get()
-            if job is None:
-                break
-            group = [job]
-            while len(group) < GROUP_MAX:
-                try:
-                    more = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    stopping = True
-                    break
-                group.append(more)
-            error = _commit(db, group)
+        while (job := self._jobs.get()) is not None:
+            group: list[_Job] = []
+            error = _commit(db, self._grouped(job, group))
             self.groups += 1
             self.transactions += len(group)
             self._loop.call_soon_threadsafe(self._finish, group, error)
             if error is not None:
                 break  # after a failed sync the connection's state is not to be trusted: never retry on it
         db.close()
+
+    def _grouped(self, job: _Job, group: list[_Job]) -> Iterator[_Job]:
+        """A job, and those that wait by the time that the ones before them are done; `group` gets each of them."""
+        begin_s = time.monotonic()
+        while True:
+            group.append(job)
+            yield job
+            if len(group) == GROUP_MAX or time.monotonic() - begin_s > GROUP_S:
+                return
+            try:
+                more = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if more is None:
+                self._jobs.put(None)  # for `_serve`, which ends at it
+                return
+            job = more
 
     def _finish(self, group: list[_Job], error: StoreError | None) -> None:
         applied = False
@@ -196,7 +231,7 @@ class Writer:
         self._on_fatal(error)
 
 
-def _commit(db: apsw.Connection, group: list[_Job]) -> StoreError | None:
+def _commit(db: apsw.Connection, group: Iterable[_Job]) -> StoreError | None:
     """Run a group under one COMMIT. Returns the error that makes the file's state doubtful, else None."""
     try:
         db.execute("BEGIN IMMEDIATE")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -282,12 +282,11 @@ def put_rows(db: Db, stamp: Stamp, rows: Iterable[NewRow], source: str, limits: 
     parts = source.split("/")
     if len(parts) == 4:
         incarnation, stream, seq, message_id = parts
-        for row in applied.rows:
-            db.execute(
-                "INSERT OR IGNORE INTO confirm_wait VALUES (?, ?, ?, ?, ?, ?)",
-                (incarnation, stream, int(seq), message_id, row.item_id, row.row_id),
-            )
-            delta.waiting[row.item_id] = True
+        db.executemany(
+            "INSERT OR IGNORE INTO confirm_wait VALUES (?, ?, ?, ?, ?, ?)",
+            [(incarnation, stream, int(seq), message_id, row.item_id, row.row_id) for row in applied.rows],
+        )
+        delta.waiting.update((row.item_id, True) for row in applied.rows)
     return applied.held
 
 
@@ -331,13 +330,18 @@ def new_rows(rows: Iterable[WireRow], currency: str) -> list[NewRow]:
                 PriceKind(row.kind),
                 row.price_id,
                 row.rev,
-                Curve(tuple((quantity * row.price_quantity, total) for quantity, total in row.curve)) if row.curve else None,
+                _curve(row.curve, row.price_quantity) if row.curve else None,
                 row.effective_from_ms,
                 row.effective_to_ms,
                 row.cancelled,
             )
         )
     return found
+
+
+@lru_cache(maxsize=8192)  # prices repeat, from row to row and from list to list
+def _curve(points: tuple[tuple[int, int], ...], price_quantity: int) -> Curve:
+    return Curve(tuple((quantity * price_quantity, total) for quantity, total in points))
 
 
 def item_of(wire: WireItem) -> tuple[Item, tuple[tuple[str, int], ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from sys import intern
 
 from edge.model import InForce, ItemId, Offer, PriceRow, Release
 from edge.store import recalls
@@ -20,15 +21,8 @@ def load(db: Db) -> Delta:
         item = codec.item_of(row)
         delta.items[item.item_id] = item
     for gtin14, item_id, pack_quantity in db.execute("SELECT gtin14, item_id, pack_quantity FROM barcode"):
-        delta.barcodes[gtin14] = (ItemId(item_id), pack_quantity)
-    newest: dict[ItemId, dict[str, PriceRow]] = {}
-    by_row_id: dict[int, PriceRow] = {}
-    for row in db.execute(f"SELECT {codec.PRICE_COLUMNS} FROM price_row ORDER BY rev"):  # noqa: S608
-        price = by_row_id[row[0]] = codec.price_row_of(row)
-        newest.setdefault(price.item_id, {})[price.price_id] = price
-    delta.rows = {item_id: tuple(rows.values()) for item_id, rows in newest.items()}
-    for row_id, item_id, latched_ms in db.execute("SELECT row_id, item_id, latched_through_ms FROM in_force"):
-        delta.in_force[ItemId(item_id)] = InForce(by_row_id[row_id], latched_ms)
+        delta.barcodes[gtin14] = (ItemId(intern(item_id)), pack_quantity)
+    _load_prices(db, delta)
     delta.stock = {ItemId(item_id): on_hand for item_id, on_hand in db.execute("SELECT item_id, on_hand FROM stock")}
     reserved = db.execute("SELECT item_id, held, escrow FROM stock WHERE held <> 0 OR escrow <> 0")
     delta.reserved = {ItemId(item_id): (held, escrow) for item_id, held, escrow in reserved}
@@ -47,10 +41,32 @@ def load(db: Db) -> Delta:
     return delta
 
 
+def _load_prices(db: Db, delta: Delta) -> None:
+    """The newest rev of each price, and what is in force: the same row, for nearly every item. Older ones stay in the file."""
+    newest: dict[ItemId, tuple[PriceRow, ...]] = delta.rows
+    for row in db.execute(
+        f"SELECT {codec.PRICE_COLUMNS} FROM price_row AS p WHERE NOT EXISTS (SELECT 1 FROM price_row AS n "  # noqa: S608
+        "WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY row_id"
+    ):
+        price = codec.price_row_of(row)
+        newest[price.item_id] = (*newest.get(price.item_id, ()), price)
+    older: list[tuple[int, int]] = []
+    for row_id, item_id, latched_ms in db.execute("SELECT row_id, item_id, latched_through_ms FROM in_force"):
+        known = next((row for row in newest.get(item_id, ()) if row.row_id == row_id), None)
+        if known is None:
+            older.append((row_id, latched_ms))
+        else:
+            delta.in_force[known.item_id] = InForce(known, latched_ms)
+    for row_id, latched_ms in older:
+        row = db.execute(f"SELECT {codec.PRICE_COLUMNS} FROM price_row WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
+        price = codec.price_row_of(row)
+        delta.in_force[price.item_id] = InForce(price, latched_ms)
+
+
 def _load_shelf(db: Db, delta: Delta) -> None:
     bound: dict[str, list[ItemId]] = {}
     for label_id, item_id in db.execute("SELECT label_id, item_id FROM ever_bound"):
-        bound.setdefault(label_id, []).append(ItemId(item_id))
+        bound.setdefault(label_id, []).append(ItemId(intern(item_id)))
     for row in db.execute(f"SELECT {codec.LABEL_COLUMNS} FROM label"):  # noqa: S608
         delta.labels[row[0]] = codec.label_of(row, bound.get(row[0], ()))
     for row in db.execute(f"SELECT {codec.BINDING_COLUMNS} FROM binding"):  # noqa: S608

@@ -99,6 +99,13 @@ def restore(db: Db, stamp: Stamp, label_id: str, who: Who) -> tuple[int, Delta]:
     return len(members), delta
 
 
+def restore_all(db: Db, stamp: Stamp) -> None:
+    """The file is an older copy: a label that it says is out of use may have been hung up again since. Each is in use until somebody
+    says otherwise once more."""
+    for (label_id,) in db.execute("SELECT label_id FROM label WHERE retired <> '' ORDER BY label_id").fetchall():
+        restore(db, stamp, label_id, Who("older copy", "store"))
+
+
 def end_release(db: Db, stamp: Stamp, label_ids: Iterable[str]) -> tuple[None, Delta]:
     """The dwell of these retired labels is over, and does not come back when the store opens again."""
     delta = Delta()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import intern
 from typing import Any, Protocol
 
 import msgspec
@@ -41,6 +42,9 @@ LABEL_COLUMNS = "label_id, kind, panel, codecs, slot_bytes, firmware, battery_mv
 BINDING_COLUMNS = "label_id, items, template, aisle, bay, shelf, slot, binding_rev"
 MAY_COLUMNS = "attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms"
 
+_ITEM_NAMES = tuple(name.strip() for name in ITEM_COLUMNS.split(","))
+_SHARED = frozenset({"item_id", "brand", "sold_by", "net_unit", "tax_class", "origin", "category"})
+_KINDS = {str(kind): kind for kind in PriceKind}
 _curve_decoder = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _texts_decoder = msgspec.json.Decoder(tuple[str, ...])
 _attributes_decoder = msgspec.json.Decoder(dict[str, str])
@@ -105,33 +109,54 @@ def item_values(item: Item) -> tuple[Any, ...]:
 
 
 def item_of(row: tuple[Any, ...]) -> Item:
+    """Texts that many rows share are in memory once, here and in the price rows: that is a third of a large catalogue."""
     attributes = tuple(_attributes_decoder.decode(row[16]).items())
-    values: Any = (*row[:16], attributes, bool(row[17]))
+    texts = [_shared(value) if name in _SHARED else value for name, value in zip(_ITEM_NAMES, row, strict=True)]
+    values: Any = (*texts[:16], attributes, bool(row[17]))
     return Item(*values)
+
+
+def _shared(value: str | None) -> str | None:
+    return None if value is None else intern(value)
 
 
 def price_row_of(row: tuple[Any, ...]) -> PriceRow:
     row_id, item_id, kind, price_id, rev, from_ms, to_ms, curve, immediate, cancelled = row
     return PriceRow(
-        row_id, ItemId(item_id), PriceKind(kind), price_id, rev, from_ms, to_ms, curve_of(curve), bool(immediate), bool(cancelled)
+        row_id,
+        ItemId(intern(item_id)),
+        _KINDS[kind],
+        intern(price_id),
+        rev,
+        from_ms,
+        to_ms,
+        curve_of(curve),
+        bool(immediate),
+        bool(cancelled),
     )
 
 
+@lru_cache(maxsize=256)  # one for each kind and firmware of label
+def _codecs_of(text: str) -> tuple[str, ...]:
+    return _texts_decoder.decode(text)
+
+
 def label_of(row: tuple[Any, ...], ever_bound: Iterable[ItemId]) -> LabelState:
-    values: Any = (*row[:3], _texts_decoder.decode(row[3]), *row[4:], set(ever_bound))
+    values: Any = (row[0], intern(row[1]), intern(row[2]), _codecs_of(row[3]), *row[4:8], intern(row[8]), *row[9:], set(ever_bound))
     return LabelState(*values)
 
 
 def binding_of(row: tuple[Any, ...]) -> Binding:
     label_id, items, template, aisle, bay, shelf, slot, rev = row
-    return Binding(label_id, tuple(ItemId(each) for each in _texts_decoder.decode(items)), template, Place(aisle, bay, shelf, slot), rev)
+    place = Place(intern(aisle), intern(bay), intern(shelf), intern(slot))
+    return Binding(label_id, tuple(ItemId(intern(each)) for each in _texts_decoder.decode(items)), intern(template), place, rev)
 
 
 def may_entry_of(row: tuple[Any, ...], offers: tuple[Offer, ...], release: Release | None) -> MayEntry:
     attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms = row
     return MayEntry(
         AttemptId(attempt_id),
-        label_id,
+        intern(label_id),
         MayKind(kind),
         MayState(state),
         content_hash,
@@ -146,7 +171,7 @@ def may_entry_of(row: tuple[Any, ...], offers: tuple[Offer, ...], release: Relea
 
 def offer_of(row: tuple[Any, ...]) -> Offer:
     page, audience, item_id, curve, row_id = row
-    return Offer(ItemId(item_id), curve_of(curve), page, audience, row_id)
+    return Offer(ItemId(intern(item_id)), curve_of(curve), page, intern(audience), row_id)
 
 
 def read_may(db: Db, attempt_id: int) -> MayEntry | None:

@@ -73,9 +73,9 @@ class Store:
         clock = self._clock
         return Stamp(clock.wall_ms(), clock.now_ms(), clock.boot_id, clock.wall_trusted(), self._entropy(16))
 
-    async def run(self, transaction: Transaction[T]) -> T:
-        """Run one transaction of this package; it is committed, and the view holds it, when this returns."""
-        return await self._writer.run(transaction)
+    async def run(self, transaction: Transaction[T], *, urgent: bool = False) -> T:
+        """Run one transaction of this package; it is committed, and the view holds it, when this returns. `urgent`: a till waits."""
+        return await self._writer.run(transaction, urgent=urgent)
 
     def read(self, query: Callable[[Db], T]) -> T:
         """Ask the committed rows. Must be short: the event loop waits."""
@@ -218,8 +218,19 @@ class Store:
 
     async def settle(self, item_id: ItemId, row_id: int, labels: int) -> None:
         """Tell HQ that the shelf shows what is in force for the item."""
+        await self.settle_all([(item_id, row_id, labels)])
+
+    async def settle_all(self, shown: Iterable[tuple[ItemId, int, int]]) -> None:
+        """The same of several items (item, row in force, labels), in one transaction."""
         stamp = self.stamp()
-        await self.run(lambda db: inbox.settle(db, stamp, item_id, row_id, labels))
+
+        def transaction(db: Db) -> tuple[None, Delta]:
+            delta = Delta()
+            for item_id, row_id, labels in shown:
+                delta.merge(inbox.settle(db, stamp, item_id, row_id, labels)[1])
+            return None, delta
+
+        await self.run(transaction)
 
     def held_prices(self) -> list[tuple[str, str, str, int, str, str]]:
         """(hold id, item, price id, rev, reason, persons as JSON) of the changes that wait for people."""
@@ -347,7 +358,7 @@ class Store:
 
     async def put_quote(self, quote: Quote, replaced: str | None) -> None:
         wall_ms = self._clock.wall_ms()
-        await self.run(lambda db: till.put_quote(db, quote, replaced, wall_ms))
+        await self.run(lambda db: till.put_quote(db, quote, replaced, wall_ms), urgent=True)
 
     async def lapse_quotes(self, quote_ids: list[str]) -> None:
         await self.run(lambda db: till.lapse_quotes(db, quote_ids))
@@ -360,7 +371,7 @@ class Store:
 
     async def record_sale(self, sale: till.NewSale) -> till.Recorded:
         stamp = self.stamp()
-        return await self.run(lambda db: till.record_sale(db, stamp, sale))
+        return await self.run(lambda db: till.record_sale(db, stamp, sale), urgent=True)
 
     def sales_count(self) -> int:
         count = self._reader.execute("SELECT count(*) FROM sale").get
@@ -434,6 +445,7 @@ def begin_run(db: Db, stamp: Stamp, *, restored: bool = False) -> None:
         journal.begin_incarnation(db, hashlib.sha256(b"incarnation" + stamp.entropy).hexdigest()[:32])
         evidence.begin(db, stamp)
         unknown.everywhere(db, stamp, "new incarnation", lost_since_ms, Delta())
+        people.restore_all(db, stamp)
     evidence.begin(db, stamp)
     shelf.after_reboot(db, stamp)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -50,6 +51,16 @@ async def shelf(stocked: Shop) -> Shop:
     await stocked.bind(L1, MILK)
     await stocked.shows(L1, MILK, 100)
     return stocked
+
+
+async def test_a_label_that_the_copy_says_is_out_of_use_may_hang_there_again(shelf: Shop) -> None:
+    stamp = shelf.store.stamp()
+    await shelf.store.run(partial(people.retire, stamp=stamp, label_id=L1, reason=people.Retire.REMOVED, who=ANNA, dwell_ms=0))
+    await shelf.prices(price("milk", 120, rev=2))
+    assert shelf.charge(MILK) == 120
+    restored(shelf)
+    assert (shelf.charge(MILK), shelf.store.view.labels[L1].retired) == (100, "")
+    assert checked(shelf.path).trouble == []
 
 
 async def test_a_promotion_that_ran_in_the_lost_time_may_be_on_a_label(shelf: Shop) -> None:
@@ -292,6 +303,9 @@ class Listening:
     def execute(self, sql: str, args: Any = (), /) -> Any:
         self.asked.append((sql, args))
         return self._db.execute(sql, args)
+
+    def executemany(self, sql: str, args: Iterable[Any], /) -> Any:
+        return self._db.executemany(sql, args)
 
     def last_insert_rowid(self) -> int:
         return self._db.last_insert_rowid()
