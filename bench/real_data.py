@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
+from zlib import crc32
 
 from render.symbols.linear import check_digit
 
@@ -85,6 +86,11 @@ class ShelfPrice:
         """The big price."""
         return self.base_minor if self.reduced_minor is None else self.reduced_minor
 
+    @property
+    def kind(self) -> str:
+        """What a lane calls it."""
+        return "base" if self.reduced_minor is None else "promo"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -98,6 +104,15 @@ class Change:
     @property
     def is_rise(self) -> bool:
         return self.after.displayed_minor > self.before.displayed_minor
+
+    @property
+    def starts_offer(self) -> bool:
+        """A promotion begins, perhaps in place of another one."""
+        return self.after.reduced_minor is not None and self.after.reduced_minor != self.before.reduced_minor
+
+    @property
+    def ends_offer(self) -> bool:
+        return self.before.reduced_minor is not None and self.after.reduced_minor != self.before.reduced_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,11 @@ class PriceRow:
     @property
     def price_id(self) -> str:
         return f"{self.kind}-{self.from_week}"
+
+    def told_in(self, first_week: int) -> int:
+        """The week in which head office sends it: half of the promotions are told of a week ahead, so that only the clock begins them."""
+        ahead = self.kind == "promo" and self.from_week > first_week + 1 and crc32(self.sku.encode()) % 2 == 0
+        return self.from_week - 1 if ahead else self.from_week
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import multiprocessing
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 from edge.demo.judge import Judge
 from edge.demo.reading import Reading, Unreadable, read_payload
 from edge.demo.world import SimEvent
-from edge.render_worker import NICE
 from render.errors import RenderError
 
 PANEL: Final = "oepl-01"
@@ -22,16 +20,17 @@ PANEL: Final = "oepl-01"
 class Panels:
     """Reads every picture that comes up, in the diary's order, in a process of its own."""
 
-    def __init__(self, judge: Judge, codes: Mapping[str, str]) -> None:
-        """`codes` is label -> bar code of the article that it is for. A panel that shows another one promises nothing for it."""
+    def __init__(self, judges: Sequence[Judge], codes: Mapping[str, str]) -> None:
+        """`judges` are told what each panel shows. `codes` is label -> bar code of the article that it is for: a panel that shows another
+        one promises nothing for it."""
         self.unreadable: list[str] = []
         self.strangers = 0  # pictures of another article, or of none
         self.prices: dict[str, int | None] = {}
         self.read = 0
-        self._judge = judge
+        self._judges = judges
         self._codes = codes
         self._queue: asyncio.Queue[SimEvent] = asyncio.Queue()
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(NICE,))
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
     def take(self, event: SimEvent) -> None:
         """An event of kind "display"."""
@@ -66,7 +65,8 @@ class Panels:
         self.prices[label] = reading.price_minor if own else None
         self.read += 1
         if label in self._codes:
-            self._judge.displays(label, self.prices[label], at_ms)
+            for judge in self._judges:
+                judge.displays(label, self.prices[label], at_ms)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

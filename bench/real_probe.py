@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,7 +19,8 @@ from edge.demo.world import SimEvent
 from edge.lane_client import DaemonUnreachable
 
 REFRESH_PROBE_MS: Final = 5_000  # into a refresh, which takes 12 to 25 s
-LOOK_S: Final = 0.25  # real time between two looks at the daemon's label list while something changes
+LOOK_S: Final = 0.25  # real time between two looks at the daemon's label list while something changes,
+LABELS_PER_S: Final = 4_000  # and more where there are many labels: the list costs the daemon time that tills wait for
 
 
 class Moment(StrEnum):
@@ -79,30 +81,40 @@ class Prober:
 
     def __init__(
         self,
-        buyer: Till,
         clock: Clock,
         dwell_ms: int,
         list_labels: Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]],
+        in_force: Callable[[str, int], None],
         moved: Callable[[], None],
     ) -> None:
-        """`list_labels` asks the daemon for its label list by label id; it may raise DaemonUnreachable."""
+        """`list_labels` asks the daemon for its label list by label id; it may raise DaemonUnreachable. `in_force` is told of each
+        article that costs what it should from some instant on."""
         self.counts = ProbeCounts()
         self.open: dict[str, Transition] = {}  # by label
-        self._buyer = buyer
         self._clock = clock
         self._dwell_ms = dwell_ms
         self._list_labels = list_labels
+        self._in_force_told = in_force
         self._moved = moved
         self._queue: asyncio.PriorityQueue[tuple[int, int, Moment, Transition]] = asyncio.PriorityQueue()
         self._order = count()
+        self._listed = 0
         self._timers: set[asyncio.Task[None]] = set()
 
     # -- a week ------------------------------------------------------------------------------------------------------------
 
-    def begin(self, transitions: Iterable[Transition]) -> None:
-        """These prices are due now."""
-        for transition in transitions:
-            self.open[transition.label] = transition
+    def expect(self, transitions: Iterable[Transition]) -> None:
+        """These prices are due in a moment: what happens to their labels from now on is theirs."""
+        self.open = {transition.label: transition for transition in transitions}
+
+    def shown_share(self) -> float:
+        """Of the labels that change, those whose panel has shown something new."""
+        shown = sum(any(moment is Moment.DISPLAYED for _, moment in each.moments) for each in self.open.values())
+        return shown / len(self.open) if self.open else 0.0
+
+    def begin(self) -> None:
+        """They are due now."""
+        for transition in self.open.values():
             self._ask(Moment.DUE, transition)
 
     async def finished(self) -> list[Transition]:
@@ -160,37 +172,43 @@ class Prober:
 
     # -- tasks ---------------------------------------------------------------------------------------------------------------
 
-    async def buy(self) -> None:
-        """Buy one unit whenever something happened to a changing article. Until cancelled."""
+    async def buy(self, buyer: Till) -> None:
+        """Buy one unit whenever something happened to a changing article. Until cancelled; several may."""
         while True:
             _, _, _, transition = await self._queue.get()
-            sold = await self._buyer.sell([(transition.change.sku, 1)])
+            sold = await buyer.sell([(transition.change.sku, 1)])
             transition.probed_ms.append(sold.asked_ms)
             self._queue.task_done()
 
     async def watch(self, asker: Till) -> None:
         """Notice proof and dwell: what the daemon says of labels decides only *when* a probe buys. Until cancelled."""
+        looked_s = 0.0
         while True:
             await asyncio.sleep(LOOK_S)
             waiting = [each for each in self.open.values() if each.bound_ms is None]
-            if any(each.stored and each.proven_ms is None for each in waiting):
+            due = time.monotonic() - looked_s >= LOOK_S + self._listed / LABELS_PER_S
+            if due and any(each.stored and each.proven_ms is None for each in waiting):
                 try:
                     labels = await self._list_labels()
                 except DaemonUnreachable:
                     continue
+                looked_s, self._listed = time.monotonic(), len(labels)
                 for each in waiting:
                     if each.stored and each.proven_ms is None and is_proven(labels[each.label]):
                         each.proven_ms = self._note(each, Moment.PROVEN)
             for each in waiting:
                 if each.proven_ms is not None and await self._in_force(asker, each, each.proven_ms):
-                    each.bound_ms = self._note(each, Moment.BOUND)
+                    each.bound_ms = self._clock.now_ms()
+                    self._in_force_told(each.change.sku, each.bound_ms)
+                    self._note(each, Moment.BOUND)
 
     async def _in_force(self, asker: Till, transition: Transition, proven_ms: int) -> bool:
         """Whether the lane charges the new price, and would for a picture that is not there any more."""
         if not transition.change.is_rise and self._clock.now_ms() - proven_ms < self._dwell_ms:
             return False
         answer = await asker.lookup(transition.change.sku)
-        return answer.guard is None and answer.price.amount_minor == transition.change.after.displayed_minor
+        after = transition.change.after
+        return answer.guard is None and (answer.price.amount_minor, answer.kind) == (after.displayed_minor, after.kind)
 
     def _note(self, transition: Transition, moment: Moment) -> int:
         now_ms = self._clock.now_ms()

@@ -8,41 +8,43 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench.real_books import book_problems, booked_right, item, price_batches, price_row, stock_difference
+from bench.real_after import Backroom, SecondThoughts, SlowPayers
+from bench.real_books import item, price_row
+from bench.real_close import Figures, compare_books, compare_prices
 from bench.real_data import SPARE_UNITS, Basket, Change, StoreData, week_start
+from bench.real_head import HeadOffice
 from bench.real_lanes import Journal, Till
 from bench.real_lies import Liar
 from bench.real_panels import Panels
+from bench.real_power import PowerCuts
+from bench.real_prices import PriceBook
 from bench.real_probe import Prober, Transition, is_proven
 from bench.real_watch import LOOK_S, Stuck, Watch
 from drivers.mqtt import MqttAddress
 from edge.demo.broker import RunningBroker
 from edge.demo.children import ChildDied
 from edge.demo.hq import MiniHq
-from edge.demo.judge import Judge
+from edge.demo.judge import Charge, Judge
 from edge.demo.world import DaemonProcess, SimEvent, Simulator, StepRefused, StoreSettings, lane_socket, write_config
 from edge.lane_client import DaemonUnreachable
-from protocols.hq import Stream
-from protocols.hq_events import Stage
 from protocols.jsonrpc import RpcError
 
 LANES: Final = ("lane-1", "lane-2", "lane-3")
 PROBE_LANE: Final = "probe"
+BUYERS: Final = 3  # at the probe lane; with the one that only asks they are all that a lane admits
 DWELL_MINUTES: Final = 2.0  # the product's default of two hours would only make the run longer
 LABELS_MIN: Final = 300  # more than a module's table of 250 entries
 LABELS_PER_MODULE: Final = 600
-CHECK_IN_S: Final = 40.0  # between two of a label; more where that makes too many:
-CHECK_INS_PER_S: Final = 900  # real; more than simulator and daemon get through on two cores
-SENT_AHEAD_MS: Final = 600_000  # HQ sends a week's prices ten minutes before they are due
-DUE_AHEAD_MS: Final = 4_000  # the clock is stepped to this long before the week begins
+CHECK_IN_S: Final = 40.0  # between two of a label that has something to fetch; for the others more where that makes too many:
+CHECK_INS_PER_S: Final = 900  # real; more would leave two cores little for anything else
+SENT_AHEAD_MS: Final = 600_000  # head office sends a week's prices ten minutes before they are due
+DUE_AHEAD_MS: Final = 20_000  # the clock is stepped to this long before the week begins
 NEXT_CUSTOMER_S: Final = (0.02, 0.15)  # real, while prices change; a queue of customers afterwards
 STUCK_NAMED_MAX: Final = 20
-KILL_WAIT_S: Final = 1.0  # real: longest wait for a sale to be on its way
-COMMIT_S: Final = 0.006  # real: about as long as a sale takes to be recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,6 @@ class Options:
     seed: int
 
 
-@dataclass(slots=True)
-class Figures:
-    """What the file will say, as far as it is known."""
-
-    sent: int = 0
-    applied: int = 0
-    confirmed: int = 0
-    sales_recorded: int = 0
-    sales_at_hq: int = 0
-    stock_difference_units: int = 0
-    problems: list[str] = field(default_factory=list)
-
-
 async def play(directory: Path, broker: RunningBroker, data: StoreData, options: Options, say: Callable[[str], None]) -> Run:
     """From the first process to the last. What went wrong is among the run's problems. Raises ChildDied when nothing could start."""
     labelled = data.labelled(LABELS_MIN)
@@ -80,7 +69,7 @@ async def play(directory: Path, broker: RunningBroker, data: StoreData, options:
         rate=1.0,  # until labels are bound: none should fetch "unassigned" first
         seed=options.seed,
         start_wall=week_start(data.first_week).isoformat(),
-        check_in_s=max(CHECK_IN_S, len(labelled) * options.speed / CHECK_INS_PER_S),
+        check_in_s=_calm_check_in_s(len(labelled), options.speed),
     )
     run = Run(directory, broker, data, options, say, sim, dict(zip(labelled, sim.labels, strict=True)))
     try:
@@ -117,8 +106,11 @@ class Run:
         self._clock = sim.clock
         self._wall_offset_ms = sim.clock.wall_ms() - sim.clock.now_ms()
         self._rng = random.Random(options.seed)
-        self.judge = Judge({label: sku for sku, label in labels.items()})
-        self.panels = Panels(self.judge, {label: data.articles[sku].gtin for sku, label in labels.items()})
+        bindings = {label: sku for sku, label in labels.items()}
+        self.judge = Judge(bindings)  # of each charge by what panels show until it is paid
+        self.shoppers = Judge(bindings)  # and by what they showed within the dwell before
+        self.prices = PriceBook(data, self._world_ms)
+        self.panels = Panels((self.judge, self.shoppers), {label: data.articles[sku].gtin for sku, label in labels.items()})
         store = f"store-{options.store}"
         config = write_config(
             directory, StoreSettings(store, f"Store {options.store}", (*LANES, PROBE_LANE), DWELL_MINUTES, 1.0, 4.0), sim.radios
@@ -128,13 +120,22 @@ class Run:
         codes = {sku: article.gtin for sku, article in data.articles.items()}
 
         def till(name: str, lane: str) -> Till:
-            return Till(name, lane, lane_socket(directory, lane), sim.clock, self.journal, self.judge.charged, codes)
+            return Till(name, lane, lane_socket(directory, lane), sim.clock, self.journal, self._charged, codes)
 
         self._tills = [till(lane, lane) for lane in LANES]
         self._asker = till("asker", PROBE_LANE)
-        self.prober = Prober(till("probe", PROBE_LANE), sim.clock, round(DWELL_MINUTES * 60_000), self._list_labels, self._watch.moved)
+        self._buyers = [till(f"probe-{number}", PROBE_LANE) for number in range(1, BUYERS + 1)]
+        self._dwell_ms = round(DWELL_MINUTES * 60_000)
+        self.prober = Prober(sim.clock, self._dwell_ms, self._list_labels, self.prices.settled, self._watch.moved)
+        slow_tills = [till(f"{lane}-slow", lane) for lane in LANES]
+        self._slow = SlowPayers(slow_tills, sim.clock, self.prober.shown_share, random.Random(options.seed + 4))
         self.liar = Liar(sim, sim.clock, random.Random(options.seed + 1))
         self._opening = {sku: data.units_sold[sku] + SPARE_UNITS for sku in data.articles}
+        self._after = SecondThoughts(self.journal, random.Random(options.seed + 2))
+        self._backroom = Backroom(self.journal, self._opening, self.hq, self._call, random.Random(options.seed + 3))
+        self._head = HeadOffice(self.hq, data, self._watch, self._call)
+        self._calm_check_in_ms = round(1000 * _calm_check_in_s(len(labels), options.speed))
+        self._power = PowerCuts(self.daemon, self.journal, options.kill_every_s, self._rng)
         self._baskets: asyncio.Queue[Basket] = asyncio.Queue()
         self._hurry = False
         self._shown = 0
@@ -147,25 +148,32 @@ class Run:
             "daemon": self.daemon.watch(),
             "hq": self.hq.run(),
             "panels": self.panels.run(),
-            "probe": self.prober.buy(),
             "probe watch": self.prober.watch(self._asker),
             "lies": self.liar.run(),
             "watch": self._watch.run(self._progress, self._what_is_stuck),
             **{lane: self._sell(each) for lane, each in zip(LANES, self._tills, strict=True)},
+            **{f"probe {number}": self.prober.buy(each) for number, each in enumerate(self._buyers, start=1)},
         }
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(work, name=name) for name, work in works.items()]
             await self._open_store()
             await self._first_pictures()  # with a daemon that dies every few seconds this alone takes minutes
-            killer = tasks.create_task(self._kill(self._options.kill_every_s), name="kill")
+            killer = tasks.create_task(self._power.run(), name="power cuts")
             for week in range(self._data.first_week, self._data.last_week + 1):
                 await self._week(week)
+                if self._options.break_name is not None and self._noticed:
+                    break  # more of it would say nothing new
             killer.cancel()
             await asyncio.wait([killer])
             await self.daemon.start()  # where the last cut left it
             await self._close()
             for task in watching:
                 task.cancel()
+
+    @property
+    def _noticed(self) -> bool:
+        """Whether some charge was wrong."""
+        return bool(self.judge.overcharges or self.shoppers.overcharges or self.prices.wrong)
 
     # -- phases ------------------------------------------------------------------------------------------------------------
 
@@ -190,90 +198,83 @@ class Run:
         await self._settled()
 
     async def _week(self, week: int) -> None:
-        """A week's prices and its sales; afterwards the store is at rest."""
+        """A week's prices, its sales, and all that goes with them; afterwards the store is at rest."""
         changes, baskets = self._data.changes.get(week, ()), self._data.baskets.get(week, ())
         self._watch.enter(f"week {week}")
         started_s = time.monotonic()
         due_ms = self._world_ms(week)
+        await self._backroom.begin_week()
         if week > self._data.first_week:
             await self._skip_to(due_ms - SENT_AHEAD_MS)
-        batches = await self._send(week) if week > self._data.first_week else []
+            await self._head.send(week)
         self.figures.sent += len(changes)
+        for change in changes:
+            self.prices.moves(change.sku)
+            self._sim.check_in_every(self.labels[change.sku], round(CHECK_IN_S * 1000))
+        paying: list[asyncio.Task[None]] = []
         if changes:
             await self._skip_to(due_ms - DUE_AHEAD_MS)
             self.liar.begin_week([(self.labels[change.sku], change.is_rise) for change in changes], due_ms)
-            await self._sleep_until(due_ms)
-            self.prober.begin(Transition(change, self.labels[change.sku], due_ms) for change in changes)
+            paying = await self._slow.quote([change.sku for change in changes if not change.is_rise])
+            self.prober.expect(Transition(change, self.labels[change.sku], due_ms) for change in changes)
+            await self._power.over(week, self._sleep_until(due_ms))
+            self.prober.begin()
         self._hurry = False
         for basket in baskets:
             self._baskets.put_nowait(basket)
+        await self._backroom.in_week(week)
         done = await self.prober.finished()
         self._hurry = True
         await self._baskets.join()
+        await asyncio.gather(*paying)
+        self._backroom.end_week(week)
         await self.liar.end_week()
         await self._settled()
-        await self._watch.until(
-            lambda: all(self._reached(seq, Stage.CONFIRMED) for seq in batches), "head office to hear of each confirmation"
-        )
+        await self._head.confirmed(week, self._backroom.take_messages())
         await self._judge_week(week, changes)
+        for change in changes:
+            self._sim.check_in_every(self.labels[change.sku], self._calm_check_in_ms)
         if changes:
             self._watch.say(
                 f"week {week}: {len(changes)} changes ({sum(each.change.is_rise for each in done)} rises), {len(baskets)} baskets, "
-                f"{self.liar.told_this_week}, overcharges so far {self.judge.overcharges}, {time.monotonic() - started_s:.0f} s"
+                f"{self.liar.told_this_week}, overcharges so far {self.judge.overcharges}, wrong prices {self.prices.wrong}, "
+                f"{time.monotonic() - started_s:.0f} s"
             )
 
     async def _judge_week(self, week: int, changes: Sequence[Change]) -> None:
         """Everything is at rest: no picture is on its way, so all charges up to now can be judged."""
         await self.panels.all_read()
-        self.judge.told(self._clock.now_ms())
-        self.judge.forget()
+        for judge in (self.judge, self.shoppers):
+            judge.told(self._clock.now_ms())
+            judge.forget()
+        figures = self.figures
         for change in changes:
-            self.figures.applied += 1  # `Prober.finished`: the lane charges it
+            figures.applied += 1  # `Prober.finished`: the lane charges it
+            figures.offers_due += change.starts_offer
+            figures.ends_due += change.ends_offer
             label = self.labels[change.sku]
             shown = self.panels.prices.get(label)
             if shown == change.after.displayed_minor:
-                self.figures.confirmed += 1
+                figures.confirmed += 1
+                figures.offers_started += change.starts_offer
+                figures.offers_ended += change.ends_offer
             elif self._options.break_name is None:
-                self.figures.problems.append(f"week {week}: label {label} shows {shown} for {change.sku}, not {change.after}")
+                figures.problems.append(f"week {week}: label {label} shows {shown} for {change.sku}, not {change.after}")
 
     async def _close(self) -> None:
-        """Every sale asked for, HQ's books, the daemon's stock and our own count compared."""
+        """Every sale asked for, HQ's books, the daemon's and our own compared, and so every price."""
         self._watch.enter("closing the books")
-        await self._watch.until(lambda: len(self.hq.books.sales) >= len(self.journal.sent), "head office to book every sale")
+        books, journal = self.hq.books, self.journal
+        await self._watch.until(lambda: len(books.sales) >= len(journal.lines), "head office to book every sale")
+        await self._watch.until(lambda: len(books.came_back) >= len(journal.came_back), "head office to book every return")
         await self._watch.until_answered(self._outbox_empty, "the outbox to empty")
-        figures, journal = self.figures, self.journal
-        for sale_id in journal.sent:
-            figures.sales_recorded += await self._tills[0].recorded(sale_id)
-        daemon = (await self.daemon.call("stock.list", {}))["stock"]
-        figures.sales_at_hq = sum(booked_right(self.hq.books, journal, sale_id) for sale_id in journal.sent)
-        figures.stock_difference_units = stock_difference(self._opening, journal, self.hq.books.stock, daemon)
-        figures.problems += book_problems(self.hq.books, journal)
-        figures.problems += [f"unreadable picture: {text}" for text in self.panels.unreadable[:5]]
+        stock = (await self.daemon.call("stock.list", {}))["stock"]
+        await compare_books(self.figures, journal, books, self._opening, stock, self._tills[0])
+        asked = self.prices.now(self._clock.now_ms())
+        await compare_prices(self.figures, asked, self.panels.prices, self.labels, self._tills[0])
+        self.figures.problems += [f"unreadable picture: {text}" for text in self.panels.unreadable[:5]]
         self.judge.close()
-
-    # -- head office ---------------------------------------------------------------------------------------------------------
-
-    async def _send(self, week: int) -> list[int]:
-        """The week's rows in batches; returns those that head office will hear a confirmation of."""
-        changing = {change.sku for change in self._data.changes.get(week, ())}
-        rows = self._data.rows.get(week, ())
-        shown = [row for row in rows if row.sku in changing]
-        unseen = [row for row in rows if row.sku not in changing]  # base prices under an offer: the shelf does not ask for them yet
-        batches, quiet = ([self.hq.send_prices(batch) for batch in price_batches(each, self._data.first_week)] for each in (shown, unseen))
-        await self._watch.until(
-            lambda: all(self._reached(seq, Stage.APPLIED) or self._reached(seq, Stage.HELD) for seq in batches + quiet),
-            "prices to be applied",
-        )
-        held = [seq for seq in batches + quiet if self._reached(seq, Stage.HELD)]
-        if held:  # implausible, says the daemon; they are what the shop did
-            holds = [hold["id"] for hold in (await self._call("hold.list", {}))["holds"]]
-            released = self.hq.release(holds)
-            await self._watch.until(lambda: (Stream.SYS, released) in self.hq.books.acks, "the release to arrive")
-            self._watch.say(f"week {week}: {len(holds)} price changes were held as implausible, and released")
-        return [seq for seq in batches if seq not in held]
-
-    def _reached(self, seq: int, stage: Stage) -> bool:
-        return self.hq.books.reached(Stream.PRICE, seq, stage)
+        self.shoppers.close()
 
     # -- tills -----------------------------------------------------------------------------------------------------------------
 
@@ -281,7 +282,8 @@ class Run:
         """The real baskets, one customer after the other."""
         while True:
             basket = await self._baskets.get()
-            await till.sell(basket.lines)
+            sold = await till.sell(basket.lines)
+            await self._after.follow(till, sold.sale_id)
             self._watch.moved()
             self._baskets.task_done()
             if not self._hurry:
@@ -289,20 +291,10 @@ class Run:
 
     # -- the daemon ------------------------------------------------------------------------------------------------------------
 
-    async def _kill(self, every_s: float | None) -> None:
-        """A power cut every so often, where possible between a sale's call and its answer; None: never. Until cancelled."""
-        tendered = self.journal.tendered
-        due_s = time.monotonic()
-        while every_s is not None:
-            due_s += every_s
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            tendered.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(KILL_WAIT_S):
-                    await tendered.wait()
-            await asyncio.sleep(self._rng.uniform(0, COMMIT_S))
-            await self.daemon.kill()
-            await self.daemon.start()
+    def _charged(self, charge: Charge, paid_ms: int) -> None:
+        self.judge.charged(replace(charge, answered_ms=paid_ms))
+        self.shoppers.charged(replace(charge, asked_ms=charge.asked_ms - self._dwell_ms))
+        self.prices.charged(charge)
 
     async def _call(self, method: str, params: Mapping[str, object]) -> dict[str, Any]:
         """A control call that waits for a daemon that is away."""
@@ -368,9 +360,8 @@ class Run:
         proven = sum(each.proven_ms is not None for each in open_)
         bound = sum(each.bound_ms is not None for each in open_)
         changes = f"{proven} of {len(open_)} changes proven, {bound} in force; " if open_ else ""
-        return (
-            f"{changes}{len(self.journal.sent)} sales, {self._shown} pictures shown, {self.panels.behind} unread, {self.daemon.kills} kills"
-        )
+        pictures = f"{self._shown} pictures shown, {self.panels.behind} unread"
+        return f"{changes}{len(self.journal.lines)} sales, {pictures}, {self.daemon.kills} kills"
 
     async def _what_is_stuck(self) -> str:
         late = [each for each in self.prober.open.values() if each.bound_ms is None]
@@ -384,6 +375,11 @@ class Run:
         waiting = {each.label for each in late} | {label for label, row in labels.items() if not is_proven(row)}
         lines += [f"  {labels.get(label)}" for label in sorted(waiting)[:STUCK_NAMED_MAX]]
         return "\n".join([*lines, f"  {len(waiting)} labels in all; the end of the daemon's log:", self.daemon.log_tail()])
+
+
+def _calm_check_in_s(labels: int, speed: float) -> float:
+    """Between two check-ins of a label that has nothing to fetch."""
+    return max(CHECK_IN_S, labels * speed / CHECK_INS_PER_S)
 
 
 def _program(break_name: str | None) -> list[str]:

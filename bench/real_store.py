@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import real_data
-from bench.broken_daemon import BREAKS
+from bench.broken_daemon import BREAKS, Signal
 from bench.real_probe import Moment
 from bench.real_run import Options, Run, play
 from edge.demo.broker import BrokerDidNotStart, start_broker
@@ -66,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
     problems = _wrong(run, options)
     result = _result(run, data, options, time.monotonic() - began_s)
     given.json.write_text(json.dumps(result, indent=2) + "\n")
-    for text in _summary(run):
+    for text in _summary(run, options):
         say(text)
     print(json.dumps(result))
     for problem in problems:
@@ -84,7 +84,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weeks", type=int, default=8, metavar="N", help="how many weeks (8)")
     parser.add_argument("--from-week", type=int, default=1, metavar="W", help="the first one, 1 to 53 (1)")
     parser.add_argument("--kill-every", type=float, default=None, metavar="S", help="kill -9 the daemon every S seconds")
-    parser.add_argument("--break", dest="break_name", choices=sorted(BREAKS), default=None, help="run a daemon with a broken guard")
+    parser.add_argument("--break", dest="break_name", choices=sorted(BREAKS), default=None, help="run a daemon that breaks a promise")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the result goes")
     parser.add_argument("--speed", type=float, default=60.0, metavar="N", help="store time runs N times as fast (60)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everything random (1)")
@@ -93,6 +93,8 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
         parser.error(f"--from-week and --weeks are 1 to {real_data.WEEKS_MAX}")
     if given.kill_every is not None and given.kill_every < 3:
         parser.error("--kill-every: the daemon needs about two seconds to start; give at least 3")
+    if given.break_name is not None and BREAKS[given.break_name].needs_kills and given.kill_every is None:
+        parser.error(f"--break {given.break_name} is about what a power cut leaves: give --kill-every too")
     if not 1 <= given.speed <= 200:
         parser.error("--speed is 1 to 200")
     if not os.access(given.json.absolute().parent, os.W_OK):
@@ -110,9 +112,15 @@ def _result(run: Run, data: real_data.StoreData, options: Options, seconds: floa
         "price_changes": {"sent": figures.sent, "applied": figures.applied, "confirmed": figures.confirmed},
         "charges_in_transition": run.prober.counts.in_transition,
         "longest_rise_wait_s": round(run.prober.counts.longest_rise_wait_ms / 1000, 1),
-        "sales": {"sent": len(journal.sent), "recorded": figures.sales_recorded, "at_hq": figures.sales_at_hq},
+        "promotions": {"started": figures.offers_started, "ended": figures.offers_ended},
+        "sales": {"sent": len(journal.lines), "recorded": figures.sales_recorded, "at_hq": figures.sales_at_hq},
+        "voids_and_returns": len(journal.came_back),
+        "stock_moves": len(journal.moved),
         "stock_difference_units": figures.stock_difference_units,
+        "money_difference_minor": figures.money_difference_minor,
+        "price_differences": run.prices.wrong + figures.table_differences + figures.shelf_differences,
         "overcharges": run.judge.overcharges,
+        "overcharges_within_dwell": run.shoppers.overcharges,
         "restarts": run.daemon.kills,
         "skipped_lines": {str(reason): count for reason, count in data.skipped.items()},
         "seconds": round(seconds, 1),
@@ -124,23 +132,45 @@ def _wrong(run: Run, options: Options) -> list[str]:
     figures, journal = run.figures, run.journal
     wrong = list(figures.problems)
     if options.break_name is not None:
-        return wrong if run.judge.overcharges else [*wrong, f"--break {options.break_name} was not caught: no overcharge"]
-    if run.judge.overcharges:
-        wrong.append(f"{run.judge.overcharges} overcharges")
-        wrong += [f"  {fault}" for fault in run.judge.faults]
-    if figures.stock_difference_units:
-        wrong.append(f"stock differs by {figures.stock_difference_units} units")
+        expected = BREAKS[options.break_name].caught_by
+        return [] if _signals(run)[expected] else [*wrong, f"--break {options.break_name} was not caught: no {expected}"]
+    for signal, count in _signals(run).items():
+        if count:
+            wrong.append(f"{count} {signal}")
+    wrong += [f"  {each}" for each in (*run.judge.faults, *run.shoppers.faults, *run.prices.faults)]
+    if figures.stock_difference_units or figures.money_difference_minor:
+        wrong.append(f"stock differs by {figures.stock_difference_units} units, money by {figures.money_difference_minor} cents")
     if not figures.sent == figures.applied == figures.confirmed:
         wrong.append(f"{figures.sent} changes sent, {figures.applied} applied, {figures.confirmed} confirmed")
-    if not len(journal.sent) == figures.sales_recorded == figures.sales_at_hq:
-        wrong.append(f"{len(journal.sent)} sales sent, {figures.sales_recorded} recorded, {figures.sales_at_hq} at head office")
+    if (figures.offers_due, figures.ends_due) != (figures.offers_started, figures.offers_ended):
+        wrong.append(
+            f"{figures.offers_started} of {figures.offers_due} promotions started, {figures.offers_ended} of {figures.ends_due} ended"
+        )
+    if not len(journal.lines) == figures.sales_recorded == figures.sales_at_hq:
+        wrong.append(f"{len(journal.lines)} sales sent, {figures.sales_recorded} recorded, {figures.sales_at_hq} at head office")
     if run.prober.counts.in_transition < 3 * figures.sent:
         wrong.append(f"{run.prober.counts.in_transition} charges in transition for {figures.sent} changes: fewer than 3 for each")
     return wrong
 
 
-def _summary(run: Run) -> list[str]:
+def _signals(run: Run) -> dict[Signal, int]:
+    """What a broken daemon gives itself away by, and an honest one has none of."""
+    figures, sent = run.figures, len(run.journal.lines)
+    sales = abs(sent - figures.sales_recorded) + abs(sent - figures.sales_at_hq) + abs(sent - len(run.hq.books.sales))
+    return {
+        Signal.OVERCHARGE: run.judge.overcharges,
+        Signal.DWELL: run.shoppers.overcharges,
+        Signal.PRICE: run.prices.wrong,
+        Signal.SALES: sales + figures.stock_difference_units + figures.money_difference_minor,
+        Signal.NO_END: sum(each.change.ends_offer and each.bound_ms is None for each in run.prober.open.values()),
+    }
+
+
+def _summary(run: Run, options: Options) -> list[str]:
     """The run for people: what the file does not say."""
+    if options.break_name is not None:
+        noticed = ", ".join(f"{count} {signal}" for signal, count in _signals(run).items() if count)
+        return [f"noticed: {noticed or 'nothing'}", *run.figures.problems]
     counts, journal = run.prober.counts, run.journal
     moments = ", ".join(f"{counts.by_moment[moment]} {moment}" for moment in Moment)
     return [
@@ -148,6 +178,7 @@ def _summary(run: Run) -> list[str]:
         f"at least {counts.fewest or 0} probes of each change before it was in force; {counts.complete} were bought at every moment",
         f"the longest rise took {counts.longest_rise_wait_ms / 1000:.0f} s of store time: {counts.slowest or 'none'}",
         f"{run.judge.judged} charged lines judged against {run.panels.read} pictures, {run.panels.strangers} of them of no article",
+        f"{run.prices.judged} charged lines judged by what head office asked for, the price table and every panel at the end",
         f"{run.daemon.kills} kills; {journal.found_recorded} sales were found recorded when the lane asked again",
     ]
 

@@ -12,6 +12,7 @@ PHASE_S: Final = 600.0  # real, for one phase: the busiest weeks take one minute
 PHASE_PER_LABEL_S: Final = 1.0  # and more where there are many labels
 PROGRESS_S: Final = 5.0
 LOOK_S: Final = 0.05
+ASK_S: Final = 0.6  # between two questions to the daemon: its answers look through every label, and tills wait meanwhile
 
 
 class Stuck(Exception):
@@ -43,13 +44,13 @@ class Watch:
         async def asked() -> bool:
             return fact()
 
-        await self.until_answered(asked, what)
+        await self.until_answered(asked, what, pause_s=LOOK_S)
 
-    async def until_answered(self, question: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def until_answered(self, question: Callable[[], Awaitable[bool]], what: str, *, pause_s: float = ASK_S) -> None:
         """Ask until the answer is yes."""
         self._waiting_for = what
         while not await question():  # noqa: ASYNC110 - facts of other processes have no event to wait for
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s)
         self._waiting_for = ""
         self.moved()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from drivers.base import Clock
 from edge import planning
 from edge.model import ItemId
@@ -33,13 +35,16 @@ class Confirmations:
         """Whether an item waits although no label that is in use carries it."""
         return item_id in self._view.waiting and not self._in_use(item_id)
 
-    async def confirm(self, item_id: ItemId) -> None:
-        """Tell HQ, if it is so."""
-        in_force = self._view.in_force.get(item_id)
-        labels = self._in_use(item_id)
-        if in_force is None or not all(self._shows_wanted(label_id) for label_id in labels):
-            return
-        await self._store.settle(item_id, in_force.row.row_id, len(labels))
+    async def confirm(self, item_ids: Iterable[ItemId]) -> None:
+        """Tell HQ of those for which it is so."""
+        shown: list[tuple[ItemId, int, int]] = []
+        for item_id in item_ids:
+            in_force = self._view.in_force.get(item_id)
+            labels = self._in_use(item_id)
+            if in_force is not None and all(self._shows_wanted(label_id) for label_id in labels):
+                shown.append((item_id, in_force.row.row_id, len(labels)))
+        if shown:
+            await self._store.settle_all(shown)
 
     def _in_use(self, item_id: ItemId) -> list[str]:
         labels = self._view.labels

@@ -49,7 +49,7 @@ class Returns:
         new = NewVoid(params.void_id, params.sale_id, lane_id, digest, params.reason, params.offline, flags, when)
         stamp = self._store.stamp()
         try:
-            voided = await self._store.run(lambda db: returns.record_void(db, stamp, new))
+            voided = await self._store.run(lambda db: returns.record_void(db, stamp, new), urgent=True)
         except IdConflict:
             raise await self._conflict("void", lane_id, params.void_id) from None
         except Refused as error:
@@ -69,7 +69,7 @@ class Returns:
         try:
             if params.preview:
                 return self._preview(params.return_id, self._store.read(lambda db: returns.settle(db, new)))
-            return self._answer(await self._store.run(lambda db: returns.record_return(db, stamp, new)))
+            return self._answer(await self._store.run(lambda db: returns.record_return(db, stamp, new), urgent=True))
         except IdConflict:
             raise await self._conflict("return", lane_id, params.return_id) from None
         except Refused as error:

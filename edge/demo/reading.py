@@ -6,6 +6,7 @@ price is the largest number on the label. So a wrong price field, a wrong pictur
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -167,13 +168,14 @@ def _shapes() -> dict[tuple[int, int, bytes], tuple[str, frozenset[int]]]:
 def _bar_code(ink: Bits) -> str | None:
     """The EAN-13 that most rows agree on, one pixel per module; None where there is none."""
     votes: dict[str, int] = {}
-    for row in ink:
-        text = "".join(map(str, row.astype(np.uint8)))
+    rows = Counter(row.tobytes() for row in np.where(ink, b"1", b"0"))  # bars make many equal ones
+    for row, count in rows.items():
+        text = row.decode("ascii")
         at = text.find("101")
         while 0 <= at <= len(text) - EAN_MODULES:
             code = _ean13(text[at : at + EAN_MODULES])
             if code is not None:
-                votes[code] = votes.get(code, 0) + 1
+                votes[code] = votes.get(code, 0) + count
                 break
             at = text.find("101", at + 1)
     return max(votes, key=lambda code: votes[code]) if votes else None

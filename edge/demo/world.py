@@ -122,6 +122,10 @@ class Simulator:
     def swap_battery(self, label: str) -> None:
         self.tell("battery_swap", label=label)
 
+    def check_in_every(self, label: str, interval_ms: int) -> None:
+        """From its next waking on a label sleeps for so long, give or take its oscillator."""
+        self.tell("interval", label=label, ms=interval_ms)
+
     def reset_module(self, number: int) -> None:
         """`number` counts from 0."""
         self.tell("reset_module", link=number)

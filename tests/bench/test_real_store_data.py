@@ -60,6 +60,28 @@ def test_an_offer_ends_when_another_price_was_seen_and_its_end_is_a_rise() -> No
     assert rise.is_rise
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "starts", "ends"),
+    [
+        (ShelfPrice(200), ShelfPrice(200, 150), True, False),
+        (ShelfPrice(200, 150), ShelfPrice(200), False, True),
+        (ShelfPrice(200, 150), ShelfPrice(200, 170), True, True),
+        (ShelfPrice(200), ShelfPrice(210), False, False),
+    ],
+)
+def test_what_of_a_change_is_a_promotion(before: ShelfPrice, after: ShelfPrice, starts: bool, ends: bool) -> None:
+    change = Change("7", 2, before, after)
+    assert (change.starts_offer, change.ends_offer) == (starts, ends)
+    assert (before.kind, after.kind) == ("base" if before.reduced_minor is None else "promo", "promo" if starts else "base")
+
+
+def test_some_promotions_and_only_they_are_told_a_week_ahead_and_none_before_the_store_opens() -> None:
+    told = {kind: {PriceRow(str(sku), kind, 5, 6, 100).told_in(1) for sku in range(50)} for kind in ("base", "promo")}
+    assert told == {"base": {5}, "promo": {4, 5}}
+    assert {PriceRow(str(sku), "promo", 2, 6, 100).told_in(1) for sku in range(50)} == {2}
+    assert {PriceRow(str(sku), "promo", 1, 6, 100).told_in(1) for sku in range(50)} == {1}
+
+
 def test_an_offer_that_follows_another_one_begins_when_that_ends() -> None:
     data = derive([line(7, 1, 150, off=50), line(7, 4, 170, off=30)], {}, 1, 6)
     assert [row for row in data.rows[1] if row.kind == "promo"] == [PriceRow("7", "promo", 1, 4, 150)]
