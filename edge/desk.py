@@ -193,7 +193,7 @@ class Desk:
     async def prices(self, lane_id: str, params: PricesParams) -> PricesResult:
         """A page of the price mirror. That there are mirrors is on disk before the first table is handed out."""
         if not self._mirror_used:
-            await self._store.run(_note_mirror)
+            await self._store.run(_note_mirror, urgent=True)
             self._mirror_used = True
         return self.mirror.page(lane_id, params)
 

@@ -121,7 +121,7 @@ class StockDesk:
 
     async def _ended(self, transaction: Callable[[Db], tuple[list[tuple[Hold, bool]], Delta]]) -> HoldResult:
         try:
-            done = await self._store.run(transaction)
+            done = await self._store.run(transaction, urgent=True)
         except NoSuchHold as error:
             raise RpcError(ErrorCode.NOT_FOUND, str(error)) from None
         except Refused as error:

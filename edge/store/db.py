@@ -1,8 +1,8 @@
 """One file, one writer thread, group commit: every transaction is durable before its caller hears of it.
 
 WAL with synchronous=FULL through apsw (docs/adr/0002-sqlite.md). Transactions that wait together share one COMMIT, each in its
-own savepoint. What a till waits for goes before everything else, and a group ends after GROUP_S: a catalogue on its way in holds no lane up.
-Deltas reach the event loop in commit order, before the callers' futures resolve.
+own savepoint. What a till waits for goes before everything else, and a group ends after GROUP_S: a price list on its way in holds no
+lane up. Deltas reach the event loop in commit order, before the callers' futures resolve.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -184,11 +183,11 @@ class Writer:
 
     def _grouped(self, job: _Job, group: list[_Job]) -> Iterator[_Job]:
         """A job, and those that wait by the time that the ones before them are done; `group` gets each of them."""
-        begin_s = time.monotonic()
+        begin_s = self._loop.time()
         while True:
             group.append(job)
             yield job
-            if len(group) == GROUP_MAX or time.monotonic() - begin_s > GROUP_S:
+            if len(group) == GROUP_MAX or self._loop.time() - begin_s > GROUP_S:
                 return
             try:
                 more = self._jobs.get_nowait()

@@ -45,7 +45,7 @@ class MemoryStore(Store):
         self.view.apply(load(db))
         self.view.take_changes()
 
-    async def run(self, transaction: Transaction[T]) -> T:
+    async def run(self, transaction: Transaction[T], *, urgent: bool = False) -> T:
         crashes = False
         if self.crash_in is not None:
             self.crash_in -= 1

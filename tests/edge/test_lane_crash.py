@@ -31,8 +31,8 @@ async def main():
     shop = Shop(Path(sys.argv[1]))
     shop.open()
     run = shop.store.run
-    async def run_and_die(transaction):
-        await run(transaction)
+    async def run_and_die(transaction, **how):
+        await run(transaction, **how)
         os.kill(os.getpid(), signal.SIGKILL)
     shop.store.run = run_and_die
     lane = LaneSocket("lane-1", Path(sys.argv[2]))

@@ -65,6 +65,47 @@ async def test_transactions_that_wait_together_share_a_commit(shop: Shop) -> Non
     assert len(metas(shop)) == 60
 
 
+async def test_what_a_till_waits_for_goes_first_and_shares_no_commit_with_what_takes_long(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_db, "GROUP_S", 0)  # whatever runs takes long
+    began, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def slow(db: Any) -> tuple[None, Delta]:
+        began.set()
+        go_on.wait()
+        return None, Delta()
+
+    def noted(name: str) -> Any:
+        def transaction(db: Any) -> tuple[None, Delta]:
+            order.append(name)
+            return None, Delta()
+
+        return transaction
+
+    before = shop.store._writer.groups
+    first = asyncio.create_task(shop.store.run(slow))
+    await asyncio.to_thread(began.wait)
+    calls = [("list 1", False), ("sale 1", True), ("list 2", False), ("sale 2", True)]
+    rest = [asyncio.create_task(shop.store.run(noted(name), urgent=urgent)) for name, urgent in calls]
+    await asyncio.sleep(0)
+    assert shop.store.writer_depth() == len(calls)
+    go_on.set()
+    await asyncio.gather(first, *rest)
+    assert order == ["sale 1", "sale 2", "list 1", "list 2"]
+    assert shop.store._writer.groups - before == 5
+
+
+async def test_what_waits_when_the_store_closes_is_committed_urgent_or_not(shop: Shop) -> None:
+    runs = [asyncio.create_task(shop.store.run(note(f"k{n}"), urgent=n % 2 == 0)) for n in range(6)]
+    await asyncio.sleep(0)
+    shop.store.close()
+    await asyncio.gather(*runs)
+    shop.open()
+    assert metas(shop) == {f"k{n}" for n in range(6)}
+
+
 async def test_what_was_answered_is_in_the_file_and_in_the_view(stocked: Shop) -> None:
     await stocked.prices(price("milk", 120, rev=2))
     assert stocked.value("SELECT max(rev) FROM price_row WHERE item_id = 'milk'") == 2
