@@ -19,6 +19,7 @@ from bench.real_data import SPARE_UNITS, Basket, Change, StoreData, week_start
 from bench.real_head import HeadOffice
 from bench.real_lanes import Journal, Till
 from bench.real_lies import Liar
+from bench.real_notice import Noticed, notice
 from bench.real_panels import Panels
 from bench.real_power import PowerCuts
 from bench.real_prices import PriceBook
@@ -75,6 +76,8 @@ async def play(directory: Path, broker: RunningBroker, data: StoreData, options:
     try:
         await run.daemon.start()
         await run.play()
+    except* Noticed:
+        say("the broken daemon gave itself away")
     except* (Stuck, ChildDied, RpcError) as errors:
         run.figures.problems[:0] = _texts(errors)
     finally:
@@ -157,23 +160,19 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(work, name=name) for name, work in works.items()]
             await self._open_store()
+            if self._options.break_name is not None:
+                noticing = notice(self._clock, self.panels, (self.judge, self.shoppers), self.prices)
+                watching.append(tasks.create_task(noticing, name="notice"))
             await self._first_pictures()  # with a daemon that dies every few seconds this alone takes minutes
             killer = tasks.create_task(self._power.run(), name="power cuts")
             for week in range(self._data.first_week, self._data.last_week + 1):
                 await self._week(week)
-                if self._options.break_name is not None and self._noticed:
-                    break  # more of it would say nothing new
             killer.cancel()
             await asyncio.wait([killer])
             await self.daemon.start()  # where the last cut left it
             await self._close()
             for task in watching:
                 task.cancel()
-
-    @property
-    def _noticed(self) -> bool:
-        """Whether some charge was wrong."""
-        return bool(self.judge.overcharges or self.shoppers.overcharges or self.prices.wrong)
 
     # -- phases ------------------------------------------------------------------------------------------------------------
 
