@@ -1,8 +1,13 @@
-"""MQTT 5 link: one adapter around aiomqtt with the acknowledgement in our hands.
+"""The MQTT link: one adapter around aiomqtt with the acknowledgement in our hands, for brokers of version 5 and of 3.1.1.
 
 What aiomqtt leaves open and this closes: an incoming message is acknowledged only by `Connection.ack`, after its row is committed
 (paho's manual mode, set before connecting); each connection has a new client object, so that packet ids of an older connection are
 never acknowledged on a newer one; a PUBACK or SUBACK reason code of 0x80 and above is an error.
+
+Version 5 is a set of hints: how long a session lives, how much may be on its way, when a will may wait, why something was refused. A
+broker of 3.1.1 (NATS, RabbitMQ) has its own settings for the first two, sends a will at once, and takes a publish that it denies
+without a word: there only HQ's own acknowledgement shows it. `connect` asks for 5 and, told that the broker does not speak it, for
+3.1.1 from then on, unless the address says which.
 
 The inner paho client is a private attribute of aiomqtt 2.5; a test fails when it disappears. Quality of service is 1 everywhere.
 """
@@ -16,6 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import aiomqtt
@@ -34,6 +40,7 @@ UNACKED_MAX_BYTES: Final = 32 * 1024 * 1024  # delivered and not acknowledged; 1
 _MESSAGE_COST_BYTES: Final = 1024  # what an empty message costs in memory, roughly
 _QOS: Final = 1
 _FIRST_ERROR_CODE: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
+_UNSUPPORTED_VERSION: Final = 0x84  # MQTT 5.0, 3.2.2.2; paho gives the 0x01 of a 3.1.1 broker this number, too
 
 
 class LinkLost(Exception):
@@ -57,9 +64,20 @@ class LateAck(Exception):
     """The message came on an older connection: its packet id may belong to another message by now. Wait for the redelivery."""
 
 
+class MqttVersion(StrEnum):
+    """What the broker speaks."""
+
+    V5 = "5"
+    V311 = "3.1.1"
+
+
 @dataclass(frozen=True, slots=True)
 class MqttAddress:
-    """Where the broker is and how to be let in. `ca`: path of a PEM file, None for the system's authorities."""
+    """Where the broker is and how to be let in.
+
+    `ca`, `certificate` and `key` are paths of PEM files: `ca` None means the system's authorities, `certificate` None that we show none.
+    `version` None: 5, or 3.1.1 where the broker says so.
+    """
 
     host: str
     port: int
@@ -67,6 +85,9 @@ class MqttAddress:
     ca: str | None = None
     username: str | None = None
     password: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    version: MqttVersion | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -74,7 +95,7 @@ class MqttAddress:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, when the client goes silent."""
+    """What the broker publishes, retained, when the client goes silent. `delay_s` counts with version 5 only: others publish at once."""
 
     topic: str
     payload: bytes
@@ -224,6 +245,7 @@ class MqttLink:
     def __init__(self, address: MqttAddress, client_id: str, *, keepalive_s: int = KEEPALIVE_S) -> None:
         self.address = address
         self.client_id = client_id
+        self.version = address.version or MqttVersion.V5  # what the last connection spoke, or the next one asks for
         self._keepalive_s = keepalive_s
         self._connections = 0
 
@@ -231,14 +253,7 @@ class MqttLink:
     async def connect(self, will: Will | None = None) -> AsyncIterator[Connection]:
         """A connection for the time of the block. Raises `LinkLost`, `LinkRefused`. The session outlives it."""
         self._connections += 1
-        client = self._new_client(will)
-        connection = Connection(self._connections, self.address, client)
-        try:
-            await _entered(client)
-        except aiomqtt.MqttCodeError as error:
-            raise LinkRefused(f"broker {self.address} refused the connection: {error.rc}") from error
-        except aiomqtt.MqttError as error:
-            raise LinkLost(f"broker {self.address}: {_why(error)}") from error
+        client, connection = await self._connected(will)
         try:
             yield connection
         finally:
@@ -246,33 +261,47 @@ class MqttLink:
             with suppress(aiomqtt.MqttError):  # it was gone already: nothing is left to close
                 await client.__aexit__(None, None, None)
 
+    async def _connected(self, will: Will | None) -> tuple[aiomqtt.Client, Connection]:
+        client = self._new_client(will)
+        connection = Connection(self._connections, self.address, client)
+        try:
+            await _entered(client)
+        except aiomqtt.MqttCodeError as error:
+            if _unsupported_version(error) and self.address.version is None and self.version is MqttVersion.V5:
+                self.version = MqttVersion.V311
+                return await self._connected(will)
+            raise LinkRefused(f"broker {self.address} refused the connection: {error.rc}") from error
+        except aiomqtt.MqttError as error:
+            raise LinkLost(f"broker {self.address}: {_why(error)}") from error
+        return client, connection
+
     def _new_client(self, will: Will | None) -> aiomqtt.Client:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        properties.ReceiveMaximum = RECEIVE_MAX
-        properties.MaximumPacketSize = PACKET_MAX_BYTES
         return aiomqtt.Client(
             self.address.host,
             self.address.port,
             username=self.address.username,
             password=self.address.password,
             identifier=self.client_id,
-            protocol=aiomqtt.ProtocolVersion.V5,
-            will=None if will is None else _will(will),
-            clean_start=False,
+            will=None if will is None else _will(will, self.version),
             keepalive=self._keepalive_s,
             timeout=ANSWER_TIMEOUT_S,
-            properties=properties,
             tls_context=self._tls_context(),
+            **_session(self.version),
         )
 
     def _tls_context(self) -> ssl.SSLContext | None:
         if not self.address.tls:
             return None
         try:
-            return ssl.create_default_context(cafile=self.address.ca)
+            context = ssl.create_default_context(cafile=self.address.ca)
         except (OSError, ssl.SSLError) as error:
             raise LinkRefused(f"CA file {self.address.ca}: {error}") from error
+        if self.address.certificate is not None:
+            try:
+                context.load_cert_chain(self.address.certificate, self.address.key)
+            except (OSError, ssl.SSLError) as error:
+                raise LinkRefused(f"certificate {self.address.certificate} with key {self.address.key}: {error}") from error
+        return context
 
 
 async def _entered(client: aiomqtt.Client) -> None:
@@ -316,7 +345,24 @@ def inner_client(client: aiomqtt.Client) -> paho.Client:
     return inner
 
 
-def _will(will: Will) -> aiomqtt.Will:
+def _session(version: MqttVersion) -> dict[str, Any]:
+    """A kept session, in the words of the version."""
+    if version is MqttVersion.V311:
+        return {"protocol": aiomqtt.ProtocolVersion.V311, "clean_session": False}
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S
+    properties.ReceiveMaximum = RECEIVE_MAX
+    properties.MaximumPacketSize = PACKET_MAX_BYTES
+    return {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": properties}
+
+
+def _unsupported_version(error: aiomqtt.MqttCodeError) -> bool:
+    return isinstance(error.rc, ReasonCode) and error.rc.value == _UNSUPPORTED_VERSION
+
+
+def _will(will: Will, version: MqttVersion) -> aiomqtt.Will:
+    if version is MqttVersion.V311:
+        return aiomqtt.Will(will.topic, will.payload, qos=_QOS, retain=True)
     properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
     properties.WillDelayInterval = will.delay_s
     return aiomqtt.Will(will.topic, will.payload, qos=_QOS, retain=True, properties=properties)

@@ -7,35 +7,89 @@ in a stream (`incarnation`, gap-free `seq`). `parse_down` checks in the order si
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta, Struct
 
-from protocols.hq_fields import Id, Incarnation, Instant, Seq, SeqOrNone, Sha256
+from protocols.hq_fields import Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
 from protocols.hq_messages import TYPES, BadBody, Body, Refused, SnapshotManifest, decode_body, decode_chunk, utc_ms
+from protocols.hq_seal import (
+    MESSAGE_MAX_BYTES,
+    BadMessage,
+    BadSignature,
+    ForeignStore,
+    HqMessageError,
+    Signer,
+    kid_of,
+    public_key,
+    verify,
+)
+from protocols.hq_stream import (
+    HELD_MS_MAX,
+    HELD_ROWS_MAX,
+    Decision,
+    Duplicate,
+    Fork,
+    Gap,
+    InOrder,
+    NewIncarnation,
+    Stale,
+    StreamCursor,
+    decide,
+)
 
-MESSAGE_MAX_BYTES: Final = 128 * 1024  # the smallest limit of the brokers in use (AWS IoT Core)
+__all__ = [
+    "HEADER_MAX_BYTES",
+    "HELD_MS_MAX",
+    "HELD_ROWS_MAX",
+    "MESSAGE_MAX_BYTES",
+    "PARTITIONS",
+    "SUPPORTED_TYPES",
+    "TOPIC_PREFIX",
+    "BadMessage",
+    "BadSignature",
+    "Decision",
+    "Down",
+    "Duplicate",
+    "ForeignStore",
+    "Fork",
+    "Gap",
+    "HeaderFields",
+    "HqMessageError",
+    "InOrder",
+    "Message",
+    "NewIncarnation",
+    "Signer",
+    "Stale",
+    "Stream",
+    "StreamCursor",
+    "Topics",
+    "decide",
+    "encode_down",
+    "parse_down",
+    "partition_of",
+    "public_key",
+    "raw_body",
+    "reparse",
+    "restarts_stream",
+    "utc_text",
+    "uuid7",
+    "verify",
+]
+
 HEADER_MAX_BYTES: Final = 8 * 1024  # header of a message with a raw body; where the data is in the header, the message limit holds
-HELD_ROWS_MAX: Final = 256  # messages kept behind a gap, per stream; further ones are dropped, a resend brings them back
-HELD_MS_MAX: Final = 10_000  # how long a gap may stay open before the store asks: brokers reorder within seconds
 PARTITIONS: Final = 32  # one HQ worker each at most; fixed, because store topics carry the number
 TOPIC_PREFIX: Final = "rs/1"
 SUPPORTED_TYPES: Final = tuple(sorted(TYPES))
 
-_CONTEXT: Final = b"shelfd-hq-v1\0"
-_SEAL: Final = re.compile(rb"v1 ([A-Za-z0-9_-]{1,32}) ([A-Za-z0-9_-]{86})")
-_SEAL_MAX_BYTES: Final = 128  # longest first line: version, key id, 86 characters of signature
 _LEVEL: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -49,33 +103,14 @@ class Stream(StrEnum):
     BULK = "bulk"
 
 
-class HqMessageError(Exception):
-    """A downward message that has no place in any stream. Count it, alert at a bounded rate, acknowledge it, store nothing."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class BadMessage(HqMessageError):
-    """Too large, or its header cannot be read: HQ or the broker is broken."""
-
-
-class BadSignature(HqMessageError):
-    """Not signed by a known HQ key: somebody else wrote it, or it was damaged on the way."""
-
-
-class ForeignStore(HqMessageError):
-    """Signed, but for another store: the broker delivers to the wrong place."""
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """A downward message that HQ signed for this store.
 
     `stream` and `seq` are None for `dn/head` and `dn/ack` only. `digest` is the SHA-256 of the signed text: two messages with one place
     in a stream and different digests are a fork. `raw` is the message as it came, for the inbox. `expires_ms` is UTC; an expired
-    message keeps its place in the stream.
+    message keeps its place in the stream. `after` are places in other streams that must be applied first. `kid` names the key it is
+    signed with.
     """
 
     tail: str
@@ -91,6 +126,8 @@ class Message:
     digest: str
     raw: bytes
     body: Body
+    after: Mapping[str, StreamPosition] = field(default_factory=dict)
+    kid: str = ""
 
 
 def partition_of(store: str) -> str:
@@ -119,54 +156,6 @@ class Topics:
         """The tail of a full topic of this store; None for anything else."""
         base = self.topic("")
         return topic[len(base) :] if topic.startswith(base) else None
-
-
-class Signer:
-    """HQ's side of the seal."""
-
-    def __init__(self, kid: str, key: Ed25519PrivateKey) -> None:
-        if _LEVEL.fullmatch(kid) is None:
-            raise ValueError(f"{kid!r} cannot be a key id")
-        self.kid = kid
-        self._key = key
-
-    @property
-    def public_key(self) -> str:
-        """Base64 of the 32 bytes, as in an enrolment file."""
-        return base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
-
-    def seal(self, tail: str, signed: bytes) -> bytes:
-        """The whole message for a topic tail: the seal line and what it signs."""
-        signature = base64.urlsafe_b64encode(self._key.sign(_signed_bytes(tail, signed))).rstrip(b"=")
-        return b"v1 " + self.kid.encode() + b" " + signature + b"\n" + signed
-
-
-def public_key(text: str) -> Ed25519PublicKey:
-    """A key from an enrolment file: base64 of 32 bytes. Raises ValueError."""
-    try:
-        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("not an Ed25519 public key: 32 bytes in base64 expected") from error
-
-
-def verify(tail: str, raw: bytes, keys: Mapping[str, Ed25519PublicKey]) -> bytes:
-    """The signed text of a message (all after the first newline). Raises `BadMessage` (size), then `BadSignature`."""
-    if len(raw) > MESSAGE_MAX_BYTES:
-        raise BadMessage(f"message of {len(raw)} bytes, at most {MESSAGE_MAX_BYTES} expected")
-    line_end = raw.find(b"\n", 0, _SEAL_MAX_BYTES)
-    seal = _SEAL.fullmatch(raw[:line_end]) if line_end > 0 else None
-    if seal is None:
-        raise BadSignature("no signature line 'v1 <kid> <signature>'")
-    kid = seal.group(1).decode()
-    key = keys.get(kid)
-    if key is None:
-        raise BadSignature(f"signed with unknown key {kid}")
-    signed = raw[line_end + 1 :]
-    try:
-        key.verify(base64.urlsafe_b64decode(seal.group(2) + b"=="), _signed_bytes(tail, signed))
-    except InvalidSignature as error:
-        raise BadSignature(f"signature of key {kid} does not fit") from error
-    return signed
 
 
 def parse_down(tail: str, raw: bytes, keys: Mapping[str, Ed25519PublicKey], store: str) -> Message:
@@ -207,6 +196,7 @@ class Down:
     snapshot_id: str | None = None
     n: int | None = None
     expires_ms: int | None = None
+    after: Mapping[str, StreamPosition] = field(default_factory=dict)
 
 
 def encode_down(down: Down, signer: Signer) -> tuple[str, bytes]:
@@ -225,6 +215,8 @@ def encode_down(down: Down, signer: Signer) -> tuple[str, bytes]:
         header |= {"stream": tail.removeprefix("dn/"), "seq": down.seq}
     if down.expires_ms is not None:
         header["expires"] = utc_text(down.expires_ms)
+    if down.after:
+        header["after"] = dict(down.after)
     if down.chunk is not None:
         header |= {"snapshot_id": down.snapshot_id, "n": down.n, "hash": hashlib.sha256(down.chunk).hexdigest()}
         return tail, signer.seal(tail, msgspec.json.encode(header) + b"\n" + down.chunk)
@@ -249,86 +241,14 @@ def utc_text(time_ms: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{millis:03d}Z"
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCursor:
-    """The last message of a stream that was applied in order. `seq` 0: none of this incarnation yet."""
-
-    incarnation: str
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class InOrder:
-    """The next one: apply it and move the cursor to it. Then look at the held ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """Seen before with the same digest: acknowledge, change nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """Before the cursor and no longer in the inbox, or of a retired incarnation: acknowledge, change nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """Another message already had this place. Keep the first one, alert: HQ's log was rewritten, or a key is in wrong hands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """`missing_from`..`missing_to` are missing before it. `hold`: keep it as held; else it is too far ahead and comes with the resend."""
-
-    missing_from: int
-    missing_to: int
-    hold: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NewIncarnation:
-    """HQ's log was created or restored: retire the old incarnation for good, set the cursor to (incarnation, 0), decide again."""
-
-
-Decision = InOrder | Duplicate | Stale | Fork | Gap | NewIncarnation
-
-
-def decide(
-    cursor: StreamCursor | None,
-    incarnation: str,
-    seq: int,
-    digest: str,
-    known_digest: str | None,
-    *,
-    retired: bool = False,
-    restarts: bool = False,
-) -> Decision:
-    """What a message at (incarnation, seq) means for a stream.
-
-    `cursor` None: nothing of the stream was ever seen. `known_digest`: digest of the message that the inbox has at this place, applied
-    or held. `retired`: the incarnation was current once and is not any more. `restarts`: the message makes everything before it in its
-    stream needless (a snapshot manifest, see `restarts_stream`).
-    """
-    if known_digest is not None:
-        return Duplicate() if known_digest == digest else Fork()
-    if retired:
-        return Stale()
-    if cursor is None or incarnation != cursor.incarnation:
-        return NewIncarnation()
-    if seq <= cursor.seq:
-        return Stale()
-    if seq == cursor.seq + 1 or restarts:
-        return InOrder()
-    return Gap(cursor.seq + 1, seq - 1, hold=seq - cursor.seq <= HELD_ROWS_MAX)
-
-
 def restarts_stream(message: Message) -> bool:
     """Whether what came before this message in its stream is needless: a snapshot manifest begins the bulk stream anew."""
     return isinstance(message.body, SnapshotManifest)
 
 
-class _Header(Struct):
+class HeaderFields(Struct):
+    """The header line of a downward message, beside its data."""
+
     specversion: Literal["1.0"]
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
     source: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -342,10 +262,14 @@ class _Header(Struct):
     hash: Sha256 | None = None
     snapshot_id: Id | None = None
     n: SeqOrNone | None = None
+    after: dict[Stream, StreamPosition] | None = None
+
+
+class _Header(HeaderFields):
     data: msgspec.Raw = msgspec.Raw()
 
 
-_HEADER: Final = msgspec.json.Decoder(_Header)
+_DECODER: Final = msgspec.json.Decoder(_Header)
 
 
 def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
@@ -355,10 +279,13 @@ def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
     if body is not None and len(header_text) > HEADER_MAX_BYTES:
         raise BadMessage(f"header of {len(header_text)} bytes, at most {HEADER_MAX_BYTES} expected before a raw body")
     try:
-        header = _HEADER.decode(header_text)
+        header = _DECODER.decode(header_text)
     except msgspec.DecodeError as error:
         raise BadMessage(f"header: {error}") from error
+    except RecursionError as error:
+        raise BadMessage("header: nested too deeply") from error
     stream = _stream_of(tail, header)
+    usable = _body(tail, header, body, in_stream=stream is not None)
     return Message(
         tail=tail,
         type=header.type,
@@ -372,12 +299,10 @@ def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
         expires_ms=None if header.expires is None else utc_ms(header.expires),
         digest=hashlib.sha256(signed).hexdigest(),
         raw=raw,
-        body=_body(tail, header, body, in_stream=stream is not None),
+        body=usable,
+        after={} if isinstance(usable, Refused) else {str(name): position for name, position in (header.after or {}).items()},
+        kid=kid_of(raw),
     )
-
-
-def _signed_bytes(tail: str, signed: bytes) -> bytes:
-    return _CONTEXT + tail.encode() + b"\0" + signed
 
 
 def _stream_of(tail: str, header: _Header) -> Stream | None:
@@ -407,6 +332,8 @@ def _body(tail: str, header: _Header, raw_body: memoryview | None, *, in_stream:
 def _decode(tail: str, header: _Header, raw_body: memoryview | None) -> Body:
     if header.type not in TYPES:
         raise BadBody(f"type {header.type!r} is not supported")
+    if header.after and (header.expires is None or tail.removeprefix("dn/") in header.after):
+        raise BadBody("after needs expires, and names other streams than its own")
     if TYPES[header.type][0] != tail:
         raise BadBody(f"type {header.type!r} does not belong on {tail}")
     if header.type == "snapshot.chunk.v1":

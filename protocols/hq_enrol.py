@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta, Struct
 
 from protocols.hq import TOPIC_PREFIX, Topics, partition_of, public_key
-from protocols.hq_fields import Incarnation
+from protocols.hq_control import KEYS_MAX
+from protocols.hq_fields import Incarnation, Level, SeqOrNone
 
-KEYS_MAX: Final = 4  # two in use while a key is changed, and room for one change that was not finished
 FILE_MAX_BYTES: Final = 64 * 1024  # far above four keys and a path
 
 
@@ -25,7 +25,10 @@ class BadEnrolment(ValueError):
 
 
 class Broker(Struct, frozen=True, kw_only=True):
-    """Where HQ's broker is. `ca` is the path of a PEM file; None with `tls` means the system's authorities."""
+    """Where HQ's broker is. `ca`, `certificate` and `key` are paths of PEM files; `ca` None with `tls` means the system's authorities.
+
+    `mqtt`: the version that the broker speaks; None: 5, or 3.1.1 where it says so.
+    """
 
     host: Annotated[str, Meta(min_length=1, max_length=253)]
     port: Annotated[int, Meta(ge=1, le=65_535)]
@@ -33,17 +36,22 @@ class Broker(Struct, frozen=True, kw_only=True):
     ca: str | None = None
     username: str | None = None
     password: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    mqtt: Literal["5", "3.1.1"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Who we are and whom we believe."""
+    """Who we are and whom we believe. `keys_revision` orders key sets: HQ's own messages change them later."""
 
     topics: Topics
     broker: Broker
     keys: Mapping[str, Ed25519PublicKey]
     hq_incarnation: str
     text: bytes  # the file as given, to be stored
+    keys_revision: int = 0
+    zone: str | None = None  # whose shared chunks the store listens to
 
     @property
     def store(self) -> str:
@@ -62,6 +70,10 @@ def parse_enrolment(text: bytes) -> Enrolment:
         raise BadEnrolment(f"partition: store {wire.store} belongs to {partition_of(wire.store)}, the file says {wire.partition}")
     if wire.broker.tls is False and wire.broker.ca is not None:
         raise BadEnrolment("broker.ca: given without tls")
+    if (wire.broker.certificate is None) != (wire.broker.key is None):
+        raise BadEnrolment("broker.certificate: goes together with broker.key")
+    if wire.broker.tls is False and wire.broker.certificate is not None:
+        raise BadEnrolment("broker.certificate: given without tls")
     keys: dict[str, Ed25519PublicKey] = {}
     for index, key in enumerate(wire.hq_keys):
         try:
@@ -72,21 +84,25 @@ def parse_enrolment(text: bytes) -> Enrolment:
         topics = Topics(wire.store, partition_of(wire.store), wire.topic_prefix)
     except ValueError as error:
         raise BadEnrolment(f"topic_prefix: {error}") from error
-    return Enrolment(topics, wire.broker, keys, wire.hq_incarnation, text)
+    return Enrolment(topics, wire.broker, keys, wire.hq_incarnation, text, wire.hq_keys_revision, wire.zone)
 
 
-class _Key(Struct):
+class EnrolmentKey(Struct):
     kid: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
     public_key: str
 
 
-class _File(Struct, forbid_unknown_fields=True):
+class EnrolmentFile(Struct, forbid_unknown_fields=True):
+    """The file as it is written."""
+
     store: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
     broker: Broker
-    hq_keys: Annotated[list[_Key], Meta(min_length=1, max_length=KEYS_MAX)]
+    hq_keys: Annotated[list[EnrolmentKey], Meta(min_length=1, max_length=KEYS_MAX)]
     hq_incarnation: Incarnation
     partition: str | None = None
     topic_prefix: str = TOPIC_PREFIX
+    hq_keys_revision: SeqOrNone = 0
+    zone: Level | None = None
 
 
-_FILE: Final = msgspec.json.Decoder(_File)
+_FILE: Final = msgspec.json.Decoder(EnrolmentFile)

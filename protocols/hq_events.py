@@ -8,18 +8,19 @@ store forget. The wire is described in docs/reference/hq.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
-from protocols.hq_fields import Incarnation, Seq, SeqOrNone, Sha256
-from protocols.hq_messages import StreamPosition
+from protocols.hq_control import QueryKind
+from protocols.hq_fields import CHUNKS_MAX, Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
 
 BATCH_EVENTS_MAX: Final = 20  # events in one message: HQ's flow limit
 BATCH_CHARS_MAX: Final = 64 * 1024  # of data in one message of several events: as JSON in JSON it stays below brokers' 128 KiB
+EXCEPT_MAX: Final = 256  # as many messages as can wait behind a gap and be applied together
 FIRST_PREV_HASH: Final = "0" * 64  # what the first event of an incarnation is chained to
 
 
@@ -67,8 +68,12 @@ class UpBatch(Struct, frozen=True):
     events: Annotated[tuple[Event, ...], Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
 
 
-class StagedAck(Struct, frozen=True):
-    """Data of an `ack` event. `labels` counts the labels proven so far."""
+class StagedAck(Struct, frozen=True, omit_defaults=True):
+    """Data of an `ack` event. `labels` counts the labels proven so far.
+
+    With `first` it is cumulative: everything from `first` through `seq` of the stream, except what is named in `except`, which has an
+    ack of its own with its reason. `id` is the message at `seq`.
+    """
 
     stream: str
     incarnation: Incarnation
@@ -77,6 +82,8 @@ class StagedAck(Struct, frozen=True):
     stage: Stage
     reason: str | None = None
     labels: int = 0
+    first: Seq | None = None
+    except_: Annotated[tuple[Seq, ...], Meta(max_length=EXCEPT_MAX)] = msgspec.field(default=(), name="except")
 
 
 class LabelCounts(Struct, frozen=True):
@@ -95,8 +102,18 @@ class AuditHead(Struct, frozen=True):
     key: Annotated[str, Meta(max_length=64)] | None = None
 
 
+class ConfigVersion(Struct, frozen=True):
+    """Which of HQ's settings are in force."""
+
+    version: Seq
+    sha256: Sha256
+
+
 class Birth(Struct, frozen=True, kw_only=True):
-    """Retained `up/state` of a connected store. `snapshot` None: it has no catalogue yet."""
+    """Retained `up/state` of a connected store. `snapshot` None: it has no catalogue yet. `config` None: HQ has set nothing.
+
+    `keys` names HQ's keys that the store believes. `restored`: its file came from a copy, and it asks for what that has forgotten.
+    """
 
     store: str
     incarnation: Incarnation
@@ -109,7 +126,11 @@ class Birth(Struct, frozen=True, kw_only=True):
     up_seq: SeqOrNone
     up_hash: Sha256
     labels: LabelCounts
-    audit: AuditHead | None = None  # None: an older program
+    audit: AuditHead | None = None  # None: an older program, here and below
+    config: ConfigVersion | None = None
+    zone: str | None = None
+    keys: tuple[str, ...] = ()
+    restored: bool = False
 
 
 class Death(Struct, frozen=True, kw_only=True):
@@ -121,8 +142,15 @@ class Death(Struct, frozen=True, kw_only=True):
     online: bool = False
 
 
-class SyncRequest(Struct, frozen=True, kw_only=True):
-    """Send me `from_seq` up to `to_seq` of a stream again (None: everything newer). Stream "bulk" from 0: send me a snapshot."""
+HISTORY: Final = "history"  # in place of a stream in a request
+
+
+class SyncRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Send me `from_seq` up to `to_seq` of a stream again (None: everything newer). Stream "bulk" from 0: send me a snapshot.
+
+    With `chunks`: these chunks of `snapshot` are missing, say them on this store's own stream. Stream "history": this file is a copy
+    that knows nothing after `since`; send `history.v1`.
+    """
 
     store: str
     incarnation: Incarnation
@@ -130,6 +158,37 @@ class SyncRequest(Struct, frozen=True, kw_only=True):
     stream_incarnation: Incarnation | None
     from_seq: SeqOrNone = msgspec.field(name="from")
     to_seq: SeqOrNone | None = msgspec.field(name="to")
+    snapshot: Id | None = None
+    chunks: Annotated[tuple[SeqOrNone, ...], Meta(max_length=CHUNKS_MAX)] = ()
+    since: Instant | None = None
+
+
+class AsOf(Struct, frozen=True):
+    """How far the store was when it answered: its own events, and HQ's streams."""
+
+    up_seq: SeqOrNone
+    cursors: dict[str, StreamPosition]
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """Answer to a query on `up/rpl`: not an event, not chained, said again when the query comes again.
+
+    `correlation` is the id of the query's message. `next` is what to put into `after` for the next page; None: this was the last one.
+    """
+
+    store: str
+    incarnation: Incarnation
+    correlation: str
+    what: QueryKind
+    as_of: AsOf
+    rows: tuple[msgspec.Raw, ...]
+    next: str | None = None
+
+
+def covered(ack: StagedAck) -> Iterator[int]:
+    """The sequence numbers that an ack speaks of."""
+    left_out = frozenset(ack.except_)
+    return (seq for seq in range(ack.first or ack.seq, ack.seq + 1) if seq not in left_out)
 
 
 def chain_hash(incarnation: str, seq: int, kind: str, event_id: str, time: str, data: str, prev_hash: str) -> str:
@@ -219,6 +278,19 @@ def parse_sync(raw: bytes) -> SyncRequest:
         raise BadUpward(str(error)) from error
 
 
+def encode_reply(reply: Reply) -> bytes:
+    """The message for `up/rpl`."""
+    return msgspec.json.encode(reply)
+
+
+def parse_reply(raw: bytes) -> Reply:
+    """Raises `BadUpward`."""
+    try:
+        return _REPLY.decode(raw)
+    except msgspec.DecodeError as error:
+        raise BadUpward(str(error)) from error
+
+
 class _Online(Struct):
     online: bool
 
@@ -228,3 +300,4 @@ _ONLINE: Final = msgspec.json.Decoder(_Online)
 _BIRTH: Final = msgspec.json.Decoder(Birth)
 _DEATH: Final = msgspec.json.Decoder(Death)
 _SYNC: Final = msgspec.json.Decoder(SyncRequest)
+_REPLY: Final = msgspec.json.Decoder(Reply)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from protocols.json_schema import DIALECT, components, ecma, text
 from protocols.pos import (
     CommitParams,
     CommitResult,
@@ -35,8 +36,6 @@ from protocols.pos_stock import (
     StockResult,
 )
 
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
 SHAPES: Final[dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]]] = {
     Method.HELLO: (HelloParams, HelloResult),
     Method.LOOKUP: (LookupParams, LookupResult),
@@ -59,33 +58,13 @@ def schemas() -> dict[str, str]:
     """The text of each schema file by its name: `<method>.schema.json` with `params` and `result`, `notifications.schema.json`."""
     found: dict[str, str] = {}
     for method, (params, result) in SHAPES.items():
-        (taken, given), shared = _components(params, result)
+        (taken, given), shared = components(params, result)
         properties = {"params": taken, "result": given}
         found[f"{method}.schema.json"] = _text(f"shelfd lane: {method}", properties, shared)
-    shapes, shared = _components(*NOTICE_SHAPES.values())
+    shapes, shared = components(*NOTICE_SHAPES.values())
     found["notifications.schema.json"] = _text("shelfd lane: notifications", dict(zip(NOTICE_SHAPES, shapes, strict=True)), shared)
     return found
 
 
-def _components(*shapes: type[msgspec.Struct]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
-    return msgspec.json.schema_components(shapes, ref_template="#/$defs/{name}")
-
-
 def _text(title: str, properties: dict[str, Any], shared: dict[str, Any]) -> str:
-    schema = {"$schema": DIALECT, "title": title, "type": "object", "properties": properties, "$defs": _ecma(shared)}
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
-
-
-def _ecma(value: Any) -> Any:
-    """Patterns as JSON Schema readers know them (Python's ends of text, \\A and \\Z, are ^ and $ there), descriptions on one line."""
-    match value:
-        case {"pattern": str(pattern), **rest}:
-            return {**_ecma(rest), "pattern": pattern.replace(r"\A", "^").replace(r"\Z", "$")}
-        case {"description": str(description), **rest}:
-            return {"description": " ".join(description.split()), **_ecma(rest)}
-        case dict():
-            return {key: _ecma(each) for key, each in value.items()}
-        case list():
-            return [_ecma(each) for each in value]
-        case _:
-            return value
+    return text({"$schema": DIALECT, "title": title, "type": "object", "properties": properties, "$defs": ecma(shared)})

@@ -21,14 +21,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bench import brokers
+from bench.brokers import Kind
 from drivers import mqtt
-from drivers.mqtt import Connection, LateAck, LinkLost, LinkRefused, MqttAddress, MqttLink, PublishRefused, Received, Will
+from drivers.mqtt import Connection, LateAck, LinkLost, LinkRefused, MqttAddress, MqttLink, MqttVersion, PublishRefused, Received, Will
 from edge.demo.broker import BrokerKind, RunningBroker, free_port, start_broker
 
 WAIT_S = 10.0  # only a failing test waits this long
-BOTH = pytest.mark.parametrize("kind", list(BrokerKind))
+EVERY = pytest.mark.parametrize("kind", list(Kind))
 
 StartBroker = Callable[..., RunningBroker]
+Start = Callable[[Kind], MqttAddress]
 
 
 @pytest.fixture
@@ -42,7 +45,14 @@ def broker(tmp_path: Path) -> Iterator[StartBroker]:
         yield start
 
 
-def _address(running: RunningBroker) -> MqttAddress:
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Start]:
+    """Starts a broker of a kind: where it speaks MQTT."""
+    with ExitStack() as stack:
+        yield lambda kind: stack.enter_context(brokers.broker(kind, tmp_path / kind))
+
+
+def _address(running: RunningBroker | MqttAddress) -> MqttAddress:
     return MqttAddress(running.host, running.port)
 
 
@@ -51,7 +61,7 @@ async def _next(connection: Connection) -> Received:
         return await connection.receive()
 
 
-async def _publish(running: RunningBroker, topic: str, *payloads: bytes) -> None:
+async def _publish(running: RunningBroker | MqttAddress, topic: str, *payloads: bytes) -> None:
     async with MqttLink(_address(running), "publisher").connect() as connection:
         for payload in payloads:
             await connection.publish(topic, payload)
@@ -68,9 +78,9 @@ def test_a_client_without_the_private_attribute_is_refused_loudly() -> None:
         mqtt.inner_client(object())  # type: ignore[arg-type]
 
 
-@BOTH
-async def test_what_was_not_acknowledged_comes_again_and_its_late_ack_is_refused(broker: StartBroker, kind: BrokerKind) -> None:
-    running = broker(kind)
+@EVERY
+async def test_what_was_not_acknowledged_comes_again_and_its_late_ack_is_refused(at: Start, kind: Kind) -> None:
+    running = at(kind)
     link = MqttLink(_address(running), "store-hq")
     async with link.connect() as first:
         await first.subscribe("t/#")
@@ -91,9 +101,9 @@ async def test_what_was_not_acknowledged_comes_again_and_its_late_ack_is_refused
         assert (await _next(third)).payload == b"d"
 
 
-@BOTH
-async def test_a_process_that_is_killed_before_its_ack_gets_the_message_again(broker: StartBroker, kind: BrokerKind) -> None:
-    running = broker(kind)
+@EVERY
+async def test_a_process_that_is_killed_before_its_ack_gets_the_message_again(at: Start, kind: Kind) -> None:
+    running = at(kind)
     program = (
         "import asyncio\n"
         "from drivers.mqtt import MqttAddress, MqttLink\n"
@@ -119,9 +129,9 @@ async def test_a_process_that_is_killed_before_its_ack_gets_the_message_again(br
         assert (await _next(connection)).payload == b"precious"
 
 
-@BOTH
-async def test_a_session_takes_messages_while_its_client_is_away(broker: StartBroker, kind: BrokerKind) -> None:
-    running = broker(kind)
+@EVERY
+async def test_a_session_takes_messages_while_its_client_is_away(at: Start, kind: Kind) -> None:
+    running = at(kind)
     async with MqttLink(_address(running), "store-hq").connect() as connection:
         await connection.subscribe("t/#")
     await _publish(running, "t/1", *(b"%d" % number for number in range(50)))
@@ -132,9 +142,9 @@ async def test_a_session_takes_messages_while_its_client_is_away(broker: StartBr
             connection.ack(received)
 
 
-@BOTH
-async def test_the_will_of_a_client_that_vanishes_is_retained(broker: StartBroker, kind: BrokerKind) -> None:
-    running = broker(kind)
+@EVERY
+async def test_the_will_of_a_client_that_vanishes_is_retained(at: Start, kind: Kind) -> None:
+    running = at(kind)
     async with MqttLink(_address(running), "hq").connect() as watcher:
         await watcher.subscribe("t/state")
         link = MqttLink(_address(running), "store-hq")
@@ -145,6 +155,54 @@ async def test_the_will_of_a_client_that_vanishes_is_retained(broker: StartBroke
             with pytest.raises(LinkLost):
                 await _next(connection)
         assert (await _next(watcher)).payload == b"gone"
+
+
+@EVERY
+async def test_the_version_is_asked_for_once_and_remembered(at: Start, kind: Kind) -> None:
+    link = MqttLink(at(kind), "store-hq")
+    spoken = MqttVersion.V311 if kind is Kind.NATS else MqttVersion.V5
+    for number in (1, 2):
+        async with link.connect() as connection:
+            await connection.publish("t/1", b"x")
+        assert (connection.number, link.version) == (number, spoken)
+
+
+@EVERY
+async def test_every_broker_speaks_3_1_1_where_the_address_says_so(at: Start, kind: Kind) -> None:
+    running = at(kind)
+    link = MqttLink(MqttAddress(running.host, running.port, version=MqttVersion.V311), "store-hq")
+    if kind is Kind.RUMQTTD:  # its listener is for version 5 alone
+        with pytest.raises(LinkLost):
+            async with link.connect():
+                pass
+        return
+    async with link.connect() as connection:
+        await connection.subscribe("t/#")
+    await _publish(running, "t/1", b"while it was away")
+    async with link.connect() as connection:
+        assert (await _next(connection)).payload == b"while it was away"
+
+
+async def test_a_named_version_is_not_left(at: Start) -> None:
+    running = at(Kind.NATS)
+    link = MqttLink(MqttAddress(running.host, running.port, version=MqttVersion.V5), "store-hq")
+    with pytest.raises(LinkRefused, match="Unsupported protocol version"):
+        async with link.connect():
+            pass
+
+
+async def test_what_nats_sends_again_after_its_pause_is_acknowledged_in_arrival_order(tmp_path: Path) -> None:
+    with brokers.nats(tmp_path, ack_wait_s=1) as cluster:
+        link = MqttLink(cluster.address, "store-hq")
+        async with link.connect() as connection:
+            await connection.subscribe("t/#")
+            await _publish(cluster.address, "t/1", b"a", b"b")
+            received = [await _next(connection) for _ in range(4)]  # each twice: nobody acknowledged within the second
+            assert sorted(each.payload for each in received) == [b"a", b"a", b"b", b"b"]
+            for each in received:
+                connection.ack(each)
+            await _publish(cluster.address, "t/1", b"c")
+            assert (await _next(connection)).payload == b"c"
 
 
 async def test_acks_out_of_arrival_order_are_our_own_bug(broker: StartBroker) -> None:
