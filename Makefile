@@ -31,7 +31,7 @@ demo: .venv/demo/.ready ## A whole store without hardware; ARGS="--seconds 60 --
 	@.venv/demo/bin/python -m edge demo $(ARGS)
 
 .PHONY: test
-test: .venv/dev/.ready mosquitto socat ## The tests; ARGS="-k word"
+test: .venv/dev/.ready mosquitto socat postgresql ## The tests; ARGS="-k word"
 	@.venv/dev/bin/python -m pytest $(ARGS)
 
 .PHONY: sim
@@ -67,6 +67,14 @@ bench-render: .venv/bench/.ready ## The renderer against others; ARGS="--json ou
 	@systemd/debian-package.sh libEGL.so.1 libegl1
 	@systemd/debian-package.sh libGL.so.1 libgl1
 	@.venv/bench/bin/python bench/render_bench.py $(ARGS)
+
+.PHONY: bench-fleet
+bench-fleet: .venv/dev/.ready mosquitto postgresql ## Head office under a fleet of stores; ARGS="--stores 500 --seconds 60 --json out.json"
+	@.venv/dev/bin/python -m bench.fleet $(ARGS)
+
+.PHONY: crash-hq
+crash-hq: .venv/dev/.ready mosquitto postgresql ## Kill head office's workers and brokers for minutes; ARGS="--minutes 10 --postgres"
+	@.venv/dev/bin/python -m bench.fleet_crash $(ARGS)
 
 .PHONY: bench-lane
 bench-lane: .venv/bench/.ready mosquitto ## The lanes against others, under load; ARGS="--json out.json --only sale --seconds 30"
@@ -121,3 +129,8 @@ mosquitto:
 .PHONY: socat
 socat:
 	@systemd/debian-package.sh socat socat
+
+# Head office is held to a real PostgreSQL besides SQLite. Its server is not on the PATH; what manages it is.
+.PHONY: postgresql
+postgresql:
+	@systemd/debian-package.sh pg_ctlcluster postgresql

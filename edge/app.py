@@ -7,11 +7,9 @@ lanes or clock ends the process (systemd starts it again); radios, HQ and metric
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import grp
 import logging
-import os
 import signal
 import sys
 import time
@@ -31,6 +29,8 @@ from edge.config import Config, HqMode, ListenAddress, PriceSource, RadioConfig
 from edge.config_sensors import SensorsConfig
 from edge.control import Control
 from edge.control_audit import AuditControl
+from edge.control_import import ImportControl
+from edge.control_token import TokenControl
 from edge.desk import Desk, StoreFacts
 from edge.evidence_key import BadKey, EvidenceKey, load_or_make
 from edge.evidence_state import evidence_state
@@ -38,6 +38,9 @@ from edge.export import Exporter
 from edge.guard_watch import GuardWatch
 from edge.hold_keeper import HoldKeeper
 from edge.hq import HqSync
+from edge.import_desk import ImportDesk
+from edge.import_folder import Folders
+from edge.import_rows import StoreTerms
 from edge.label_work import ShelfRules
 from edge.labels import LabelService
 from edge.lane_client import DaemonUnreachable, LaneClient
@@ -51,6 +54,7 @@ from edge.rpc import ConnectionLimiter, ListenError, RpcHooks, RpcLimits, RpcSer
 from edge.rpc_tls import TlsListen
 from edge.sensors import Sensors
 from edge.service import Service
+from edge.state_lock import only_one
 from edge.store import people
 from edge.store.catalogue import AnomalyLimits
 from edge.store.db import StoreError
@@ -69,7 +73,6 @@ log = logging.getLogger("shelfd")
 
 EXIT_FATAL: Final = 3  # systemd starts the daemon again
 DATABASE_NAME: Final = "shelfd.db"
-LOCK_NAME: Final = "lock"
 LANE_GROUP: Final = "pos"  # who may open the lane sockets, where the group exists
 CONTROL_FRAME_BYTES_MAX: Final = 64 << 20  # a catalogue file of 32 MB as a JSON string
 CONTROL_FRAME_DEADLINE_S: Final = 30.0
@@ -114,7 +117,7 @@ class Daemon:
         self._exit_code = 0
         self._heard_ms, self._heard_messages = clock.now_ms(), 0
         self._enrolled = asyncio.Event()
-        self._lock = _only_one(config.daemon.state_dir)  # held as long as the process lives
+        self._lock = only_one(config.daemon.state_dir)  # held as long as the process lives
         self.store = open_store(config.daemon.state_dir / DATABASE_NAME, clock, entropy, _context(config), self._fatal)
         view = self.store.view
         facts = PictureFacts(
@@ -146,7 +149,6 @@ class Daemon:
             self._renderer,
             clock,
             facts,
-            config.price_source,
             config.store.id,
             self._enrolled.set,
             self._watch,
@@ -156,6 +158,11 @@ class Daemon:
             self.store, self._desk, self._renderer, clock, config.store.timezone, config.store.id, self._evidence_key, entropy
         )
         self._control.serve(audit.methods)
+        terms = StoreTerms(config.store.currency_exponent, config.store.timezone.key)
+        from_file = config.price_source is PriceSource.FILE
+        self._imports = ImportDesk(self.store, config.imports.feeds, terms, prices_from_file=from_file)
+        self._control.serve(ImportControl(self.store, self._imports, config.daemon.state_dir).methods)
+        self._control.serve(TokenControl(self.store, entropy).methods)
         self._metrics: Metrics | None = None
         limiter = ConnectionLimiter()
         hooks = RpcHooks(self._fatal, self._latency, lambda listener, why: log.debug("listener=%s dropped: %s", listener, why))
@@ -219,6 +226,9 @@ class Daemon:
             "head": self._keep_head,
             "watchdog": self._prove_life,
         }
+        units["import"] = self._bring_files
+        if self._config.rest.listen is not None or self._config.rest.socket is not None:
+            units["rest"] = self._serve_rest
         for name, radio in self._labels.radios.items():
             units[f"radio {name}"] = radio.driver.run
         if self._sync is not None:
@@ -261,6 +271,22 @@ class Daemon:
             except (TimeoutError, DaemonUnreachable) as error:
                 log.error("no proof of life: %s", error)
             await asyncio.sleep(every_s)
+
+    async def _bring_files(self) -> None:
+        """Go on with what a restart cut short, then watch the folders."""
+        imports = self._config.imports
+        await self._imports.resume(watched.feed.name for watched in imports.watched)
+        if not imports.watched:
+            await asyncio.Event().wait()
+        await Folders(imports.watched, self._imports, self.store, self._clock, imports.poll_ms).run()
+
+    async def _serve_rest(self) -> None:
+        from edge.rest import RestServer  # nobody waits for it at the start
+        from edge.rest_desk import RestDesk
+
+        config = self._config
+        desk = RestDesk(self.store, self._desk, self._imports, config.store, config.daemon.state_dir)
+        await RestServer(desk, config.rest.requests_per_s, asyncio.get_running_loop().time).serve(config.rest.listen, config.rest.socket)
 
     async def _hear_sensors(self, config: SensorsConfig) -> None:
         """Raises OSError for a password that cannot be read: no reason to keep the lanes closed."""
@@ -327,21 +353,6 @@ class Daemon:
             sensor_readings=asdict(self._sensors.counters),
             ready=self._desk.ready(),
         )
-
-
-def _only_one(state_dir: Path) -> int:
-    """Take the state directory for this process; the kernel gives it back however the process ends. Raises StoreError.
-
-    A second daemon must not even look at the file: a migration has to be alone on it.
-    """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise StoreError(f"{state_dir}: another shelfd runs on this directory") from None
-    return descriptor
 
 
 def _evidence_key(state_dir: Path) -> EvidenceKey | None:

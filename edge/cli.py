@@ -16,7 +16,7 @@ from typing import Annotated, cast
 
 import typer
 
-from edge import __version__, cli_audit, cli_guard, cli_lane, cli_stock
+from edge import __version__, cli_audit, cli_guard, cli_hq, cli_import, cli_lane, cli_restore, cli_stock, cli_token
 from edge.cli_tables import say, show_report, show_rows, warn
 from edge.config import DEFAULT_CONTROL_SOCKET, ConfigError, load
 from edge.entry import DEFAULT_CONFIG, EXIT_REFUSED, EXIT_USAGE, TIME_SCALE_MAX, CliError, run_daemon
@@ -27,7 +27,6 @@ EXIT_INTERRUPTED = 130
 INPUT_BYTES_MAX = 32 << 20  # a catalogue of 100,000 items is about 10 MB
 ANSWER_TIMEOUT_S = 10.0  # a list of 30,000 labels takes under one second
 DRAWN_TIMEOUT_S = 130.0  # right after an installation the workers still compile; the daemon gives them two minutes
-IMPORT_TIMEOUT_S = 300.0  # 100,000 rows on a slow disk
 
 # typer brings a click of its own, whose base class of errors is reached through the one that it shows.
 CommandError = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -183,10 +182,18 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command("import", rich_help_panel=PRICES)
-def import_file(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Items and prices.")]) -> None:
-    """Bring items and prices from a file (price_source = "file")."""
-    answer = _call(context, "import", {"source_name": file.name, "csv": _read_text(file)}, subject=str(file), timeout_s=IMPORT_TIMEOUT_S)
-    show_report(answer)
+def import_file(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Items, prices, stock or bindings; delimited text.")],
+    feed: cli_import.FeedOption = None,
+    kind: cli_import.KindOption = None,
+    mode: cli_import.ModeOption = None,
+    dry_run: cli_import.DryRunOption = False,
+    report: cli_import.ReportOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Bring items, prices, stock or bindings from a file."""
+    return cli_import.bring(_call, context, file, feed=feed, kind=kind, mode=mode, dry_run=dry_run, report=report, as_json=as_json)
 
 
 @hold_app.command("list")
@@ -252,9 +259,13 @@ def label_unbind(context: typer.Context, label: LabelArgument, by: ByOption = No
 
 
 @label_app.command("import")
-def label_import(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="label,items,...")]) -> None:
-    """Bind many labels from a file."""
-    show_report(_call(context, "label.import", {"csv": _read_text(file)}, subject=str(file), timeout_s=IMPORT_TIMEOUT_S))
+def label_import(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="label,items,...")],
+    dry_run: cli_import.DryRunOption = False,
+) -> int:
+    """Bind many labels from a file: shelfd import --kind labels."""
+    return cli_import.bring(_call, context, file, kind="labels", dry_run=dry_run)
 
 
 @radio_app.command("list")
@@ -393,5 +404,9 @@ def _word(answer: Mapping[str, object], key: str, default: object) -> str:
 app.add_typer(cli_audit.commands(_call), name="audit", rich_help_panel=STORE)
 app.add_typer(cli_lane.commands(lambda context: load(_settings(context).config or DEFAULT_CONFIG)), name="lane", rich_help_panel=STORE)
 app.add_typer(cli_stock.commands(_call), name="stock", rich_help_panel=STORE)
+app.add_typer(cli_token.commands(_call), name="token", rich_help_panel=STORE)
+app.add_typer(cli_import.commands(_call), name="imports", rich_help_panel=PRICES)
+cli_restore.add_command(app, lambda context: load(_settings(context).config or DEFAULT_CONFIG), STORE)
 app.add_typer(cli_guard.price_commands(_call), name="price", rich_help_panel=PRICES)
 cli_guard.add_label_commands(label_app, _call)
+app.add_typer(cli_hq.app, name="hq", rich_help_panel=STORE)

@@ -12,6 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from drivers.base import Grade, RadioId
+from edge.config_import import ImportConfig, import_config
 from edge.config_reader import ConfigError, Table, describe
 from edge.config_scan import scan_rules
 from edge.config_sensors import SensorsConfig, sensors
@@ -142,6 +143,15 @@ class RenderConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RestConfig:
+    """Where REST is served: on this machine only, off unless one of them is set."""
+
+    listen: ListenAddress | None  # on the loopback interface
+    socket: Path | None
+    requests_per_s: float  # of one token
+
+
+@dataclass(frozen=True, slots=True)
 class LaneConfig:
     """A till. It has a socket here, or an address where it comes with its certificate, or both."""
 
@@ -179,6 +189,8 @@ class Config:
     scan: Rules  # what the store's own bar codes mean
     sensors: SensorsConfig | None  # None: off
     render: RenderConfig
+    imports: ImportConfig
+    rest: RestConfig
     lanes: tuple[LaneConfig, ...]
     radios: tuple[RadioConfig, ...]
 
@@ -217,12 +229,27 @@ def parse(text: str, source: str) -> Config:
         values,
         source=source,
         path="",
-        keys=("price_source", "store", "daemon", "hq", "guard", "labels", "scan", "sensors", "render", "lane", "radio"),
+        keys=(
+            "price_source",
+            "store",
+            "daemon",
+            "hq",
+            "guard",
+            "labels",
+            "scan",
+            "sensors",
+            "render",
+            "import",
+            "rest",
+            "lane",
+            "radio",
+        ),
     )
+    price_source = top.choice("price_source", PriceSource)
     daemon = _daemon(top)
     config = Config(
         source=source,
-        price_source=top.choice("price_source", PriceSource),
+        price_source=price_source,
         store=_store(top),
         daemon=daemon,
         hq=_hq(top, daemon.state_dir),
@@ -231,7 +258,9 @@ def parse(text: str, source: str) -> Config:
         scan=scan_rules(top),
         sensors=sensors(top),
         render=RenderConfig(workers=top.table("render", ("workers",)).integer("workers", low=1, high=8, default=1)),
-        lanes=_lanes(top, daemon.control_socket),
+        imports=import_config(top, prices_from_file=price_source is PriceSource.FILE),
+        rest=(rest := _rest(top)),
+        lanes=_lanes(top, {daemon.control_socket: "daemon.control_socket"} | ({rest.socket: "rest.socket"} if rest.socket else {})),
         radios=_radios(top),
     )
     if config.price_source is PriceSource.HQ and config.hq.mode is HqMode.NONE:
@@ -428,9 +457,18 @@ def _labels(top: Table) -> LabelsConfig:
     )
 
 
-def _lanes(top: Table, control_socket: Path) -> tuple[LaneConfig, ...]:
+def _rest(top: Table) -> RestConfig:
+    table = top.table("rest", ("listen", "socket", "requests_per_second"))
+    return RestConfig(
+        listen=_loopback(table, "listen", default=""),
+        socket=_socket_path(table, "socket") if table.has("socket") else None,
+        requests_per_s=table.number("requests_per_second", low=0.1, high=1000, default=20),
+    )
+
+
+def _lanes(top: Table, taken: Mapping[Path, str]) -> tuple[LaneConfig, ...]:
     lanes: list[LaneConfig] = []
-    sockets = {control_socket: "daemon.control_socket"}
+    sockets = dict(taken)
     for table in top.tables("lane", ("id", "socket", "listen", "uids"), count_max=LANES_MAX):
         on_lan = table.has("listen")
         lane = LaneConfig(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 
 from drivers.base import Clock
 from edge import __version__, guard_report, planning
-from edge.config import PriceSource
 from edge.control_guard import GuardControl
 from edge.control_stock import StockControl
-from edge.csv_input import CsvError, read_items, read_labels
 from edge.desk import Desk
 from edge.evidence_state import evidence_state
 from edge.guard_watch import GuardWatch
@@ -27,7 +23,6 @@ from edge.model import PAPER, Binding, ItemId, MayKind, MayState, Place
 from edge.planning import PictureFacts
 from edge.renderer import Renderer, RenderFailed
 from edge.rpc import Peer
-from edge.store import filing
 from edge.store.db import Refused
 from edge.store.journal import rfc3339
 from edge.store.store import Store
@@ -63,11 +58,6 @@ class _Unbind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: str
 
 
-class _Csv(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    csv: str
-    source_name: str = "file"
-
-
 class _Render(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     item_id: str
     scale: int = 1
@@ -96,7 +86,6 @@ class Control:
         renderer: Renderer,
         clock: Clock,
         facts: PictureFacts,
-        price_source: PriceSource,
         store_id: str,
         enrolled: Callable[[], None],
         watch: GuardWatch,
@@ -109,18 +98,15 @@ class Control:
         self._renderer = renderer
         self._clock = clock
         self._facts = facts
-        self._price_source = price_source
         self._store_id = store_id
         self._enrolled = enrolled
         self._guard = GuardControl(store, desk, labels, watch, renderer, self._item, facts.currency_exponent)
         self.methods: dict[str, Callable[[str, Mapping[str, object]], Awaitable[object]]] = {
             "status": self._status,
             "enrol": self._enrol,
-            "import": self._import,
             "label.list": self._label_list,
             "label.bind": self._label_bind,
             "label.unbind": self._label_unbind,
-            "label.import": self._label_import,
             "radio.list": self._radio_list,
             "stock.list": self._stock_list,
             "render": self._render,
@@ -276,18 +262,6 @@ class Control:
         self._enrolled()
         return {"store": self._store_id}
 
-    async def _import(self, actor: str, params: Mapping[str, object]) -> object:
-        asked = _read(params, _Csv)
-        if self._price_source is not PriceSource.FILE:
-            raise RpcError(ErrorCode.REFUSED, 'the configuration says price_source = "hq": prices come from HQ alone')
-        try:
-            rows = await asyncio.to_thread(read_items, asked.csv, self._facts.currency_exponent)  # seconds for a large file
-        except CsvError as error:
-            raise RpcError(ErrorCode.REFUSED, str(error)) from None
-        stamp, limits = self._store.stamp(), self._store.context.limits
-        import_items = partial(filing.import_items, stamp=stamp, rows=rows, name=asked.source_name, actor=actor, limits=limits)
-        return await self._store.run(import_items)
-
     async def _label_bind(self, actor: str, params: Mapping[str, object]) -> object:
         asked = _read(params, _Bind)
         items = tuple(self._item(each) for each in asked.items)
@@ -305,20 +279,6 @@ class Control:
             raise RpcError(ErrorCode.NOT_FOUND, f"no label {asked.label}")
         binding = await self._bind(asked.label, (), self._store.context.default_template, Place(), f"{asked.by} ({actor})")
         return {"label": binding.label_id, "binding_rev": binding.binding_rev}
-
-    async def _label_import(self, actor: str, params: Mapping[str, object]) -> object:
-        asked = _read(params, _Csv)
-        try:
-            rows = read_labels(asked.csv, self._store.context.default_template)
-        except CsvError as error:
-            raise RpcError(ErrorCode.REFUSED, str(error)) from None
-        for row in rows:
-            for item_id in row.items:
-                if item_id not in self._view.items:
-                    raise RpcError(ErrorCode.REFUSED, f"label {row.label_id}: item {item_id} is not in the catalogue")
-        for row in rows:
-            await self._bind(row.label_id, row.items, row.template, row.place, f"{asked.source_name} ({actor})")
-        return {"labels_bound": len(rows)}
 
     async def _bind(
         self, label: str, items: tuple[ItemId, ...], template: str, place: Place, actor: str, kind: str | None = None

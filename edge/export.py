@@ -1,11 +1,18 @@
-"""A store without HQ: sales, returns and stock events go to dated JSON Lines files. What is on disk is acknowledged, like HQ's word."""
+"""A store without HQ: sales, returns and stock events go to dated JSON Lines files. What is on disk is acknowledged, like HQ's word.
+
+Each event is written once, in the order of the chain. After a crash the end of the newest file is read: a line cut short is taken
+away (its event comes again), and events that stand there already are acknowledged, not written again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
+
+import msgspec
 
 from drivers.base import Clock
 from edge.store.journal import rfc3339
@@ -13,7 +20,20 @@ from edge.store.store import Store
 from protocols.hq_events import Event, EventKind
 
 BATCH_MAX: Final = 500
+TAIL_BYTES: Final = 4 << 20  # more than a batch: 500 events of the largest sales are about 3 MB
 KINDS: Final = frozenset({EventKind.SALE, EventKind.RETURN, EventKind.VOID, EventKind.STOCK})
+
+
+class ExportDamaged(OSError):
+    """What was written does not read back as it should. Nothing was acknowledged; it is tried again."""
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """What of a line says which event it is."""
+
+    incarnation: str
+    seq: int
+    hash: str
 
 
 class Exporter:
@@ -25,7 +45,8 @@ class Exporter:
         self._directory = directory
 
     async def run(self) -> None:
-        """Until cancelled. A line is written again after a crash between writing and acknowledging: readers dedupe by `id`."""
+        """Until cancelled. Raises OSError where the disk does not take it; started again, it goes on where it was."""
+        await self._acknowledge_written()
         while True:
             self._store.outbox_grew.clear()
             state = self._store.outbox_state()
@@ -36,33 +57,100 @@ class Exporter:
             await asyncio.to_thread(self._append, state.incarnation, events)
             await self._store.hq_ack(state.incarnation, events[-1].seq, events[-1].hash)
 
-    def _append(self, incarnation: str, events: list[Event]) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        name = f"events-{rfc3339(self._clock.wall_ms())[:10]}.jsonl"
-        lines = "".join(_line(incarnation, event) for event in events if event.kind in KINDS)
-        path = self._directory / name
-        is_new = not path.exists()
-        with path.open("a+b") as file:
-            if file.tell() and not self._ends_a_line(file):
-                file.write(b"\n")  # a crash or a full disk left half a line, which comes again whole
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            self._keep_name()
+    async def _acknowledge_written(self) -> None:
+        """A crash may have come between writing and acknowledging. Only what bears the chain's own hash counts as written."""
+        found = await asyncio.to_thread(self._last_written)
+        state = self._store.outbox_state()
+        if found is None or found.incarnation != state.incarnation or found.seq < state.first_unacked_seq:
+            return
+        await self._store.hq_ack(found.incarnation, found.seq, found.hash)  # refuses another history's hash
+
+    def _last_written(self) -> _Written | None:
+        """The last event of the newest file that has one, its lines made durable and whole first."""
+        if not self._directory.is_dir():
+            return None
+        for path in sorted(self._directory.glob("events-*.jsonl"), reverse=True)[:2]:  # the newest may have been made, and not written
+            found = self._repair(path)
+            if found is not None:
+                _sync_directory(self._directory)
+                return found
+        return None
 
     @staticmethod
-    def _ends_a_line(file: BinaryIO) -> bool:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+    def _repair(path: Path) -> _Written | None:
+        """The last event of a file, after what is not a whole line behind it was taken away."""
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(0, size - TAIL_BYTES)
+            file.seek(start)
+            tail = file.read()
+            good = len(tail)
+            found: _Written | None = None
+            for begin, line in _lines_backwards(tail):
+                found = _event_of(line)
+                if found is not None:
+                    break
+                if begin or not start:
+                    good = begin
+            if good < len(tail):
+                file.truncate(start + good)
+            os.fsync(file.fileno())
+        return found
 
-    def _keep_name(self) -> None:
-        """Make the new file's name durable too: what it holds is about to be acknowledged."""
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    def _append(self, incarnation: str, events: Sequence[Event]) -> None:
+        """Write, make durable, and read back what was written. Raises OSError."""
+        lines = "".join(_line(incarnation, event) for event in events if event.kind in KINDS).encode()
+        if not lines:
+            return
+        self._make_directory()
+        path = self._directory / f"events-{rfc3339(self._clock.wall_ms())[:10]}.jsonl"
+        is_new = not path.exists()
+        begin = 0 if is_new else path.stat().st_size
+        _write(path, lines)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            file.seek(begin)
+            if file.read() != lines:
+                raise ExportDamaged(f"{path}: what was written does not read back")
+        if is_new:
+            _sync_directory(self._directory)
+
+    def _make_directory(self) -> None:
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            _sync_directory(self._directory.parent)
+
+
+def _write(path: Path, text: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(text)
+
+
+def _lines_backwards(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """(where it begins, the line with its newline if it has one), from the last to the first."""
+    end = len(text)
+    while end > 0:
+        begin = text.rfind(b"\n", 0, end - 1) + 1
+        yield begin, text[begin:end]
+        end = begin
+
+
+def _event_of(line: bytes) -> _Written | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return msgspec.json.decode(line, type=_Written)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _sync_directory(path: Path) -> None:
+    """Make the names in it durable: what the files hold is about to be acknowledged."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _line(incarnation: str, event: Event) -> str:

@@ -11,26 +11,34 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from drivers.base import Clock
-from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, PublishRefused, Received, Will, stop_if_cancelled
+from drivers.mqtt import Connection, LinkLost, MqttAddress, MqttLink, MqttVersion, PublishRefused, Received, Will, stop_if_cancelled
 from edge.hq_needs import Needs
 from edge.hq_outbox import OutboxPublisher, Upward, wait_until
-from edge.hq_ports import HqCounters, HqTimings, Missing, Outcome, ReceiveResult, StateSummary, SyncStore
-from protocols.hq import SUPPORTED_TYPES, BadMessage, BadSignature, ForeignStore, Message, parse_down
-from protocols.hq_enrol import Enrolment
+from edge.hq_ports import HqCounters, HqTimings, Lack, Missing, Outcome, ReceiveResult, StateSummary, SyncStore
+from edge.store.db import OWN_TROUBLE
+from protocols.hq import SUPPORTED_TYPES, BadMessage, BadSignature, ForeignStore, Message, Stream, parse_down
+from protocols.hq_enrol import Broker, Enrolment
 from protocols.hq_events import AuditHead, Birth, Death, LabelCounts, SyncRequest, encode_state, encode_sync
 from protocols.hq_messages import Head, HqAck, StreamPosition
+from protocols.hq_zone import ZoneChunk, parse_zone, zone_topic
 
 log = logging.getLogger(__name__)
 
 ALERTS_WAITING_MAX: Final = 16  # alerts that wait for the store; one of each kind per interval, so more means a fault of ours
+TOGETHER_MAX: Final = 32  # messages handed to the store together: HQ's window
+QUERIES_WAITING_MAX: Final = 32  # HQ's window of messages; one that is pushed out gets no answer and is asked again
 _RANDOM: Final = secrets.SystemRandom().random
 _STATE: Final = "up/state"
 _SYNC: Final = "up/sync"
+_REPLY: Final = "up/rpl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,10 @@ class HqSync:
         self._needs_changed = asyncio.Event()
         self._alerts: deque[tuple[str, str]] = deque(maxlen=ALERTS_WAITING_MAX)
         self._alerts_waiting = asyncio.Event()
+        self._queries: deque[Message] = deque(maxlen=QUERIES_WAITING_MAX)
+        self._queries_waiting = asyncio.Event()
+        self._in_hand = False  # whether messages have come that the store has not committed yet
+        self._settled_ms = 0  # when it had last committed a batch of them
         self._alerted_ms: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -89,9 +101,7 @@ class HqSync:
 
     async def _keep_connected(self, enrolment: Enrolment) -> None:
         """Connect again and again; returns when the store was enrolled anew."""
-        broker = enrolment.broker
-        address = MqttAddress(broker.host, broker.port, broker.tls, broker.ca, broker.username, broker.password)
-        link = MqttLink(address, f"{enrolment.store}-hq")
+        link = MqttLink(broker_address(enrolment.broker), f"{enrolment.store}-hq")
         upward = Upward(enrolment.topics, self._clock, self._timings, self.counters, self._publish_refused)
         failures = 0
         while not self._enrolled.is_set():
@@ -112,21 +122,27 @@ class HqSync:
         state = self._store.outbox_state()
         death = encode_state(Death(store=enrolment.store, incarnation=state.incarnation, boot=self._clock.boot_id))
         async with link.connect(Will(enrolment.topics.topic(_STATE), death)) as connection:
-            await connection.subscribe(enrolment.topics.topic("dn/#"))
-            self._needs = Needs(self._timings)
+            self._needs, self._in_hand, self._settled_ms = Needs(self._timings), False, self._clock.link_ms()
+            self._note_needs()
             if not self._store.has_catalogue():
                 self._needs.no_snapshot(now_ms=self._clock.link_ms())
+            publisher = OutboxPublisher(self._store, upward, connection, self._clock, self._outbox_wake, self._timings)
+            arrived: asyncio.Queue[Received] = asyncio.Queue(TOGETHER_MAX)
+            met = asyncio.Event()
+            works: dict[str, Callable[[], Coroutine[object, object, None]]] = {
+                # A kept session brings messages at once, and a broker may say nothing else before some are acknowledged.
+                "fetch": lambda: self._fetch(connection, arrived),
+                "receive": lambda: self._receive(connection, arrived, enrolment),
+                "meet": lambda: self._meet(connection, enrolment, upward, met),
+                "publish": lambda: _after(met, lambda: publisher.run(self.counters)),
+                "ask": lambda: _after(met, lambda: self._ask(connection, enrolment, upward)),
+                "state": lambda: _after(met, lambda: self._tell_state(connection, enrolment, upward)),
+                "reply": lambda: _after(met, lambda: self._reply(connection, upward)),
+                "tend": self._tend,
+            }
             try:
-                await self._say_state(connection, enrolment, upward)
-                self._link_up(link)
-                publisher = OutboxPublisher(self._store, upward, connection, self._clock, self._outbox_wake, self._timings)
                 async with asyncio.TaskGroup() as tasks:
-                    working = (
-                        tasks.create_task(self._receive(connection, enrolment), name="hq receive"),
-                        tasks.create_task(publisher.run(self.counters), name="hq publish"),
-                        tasks.create_task(self._ask(connection, enrolment, upward), name="hq ask"),
-                        tasks.create_task(self._tell_state(connection, enrolment, upward), name="hq state"),
-                    )
+                    working = [tasks.create_task(work(), name=f"hq {name}") for name, work in works.items()]
                     await self._enrolled.wait()
                     for task in working:
                         task.cancel()
@@ -135,21 +151,51 @@ class HqSync:
                 # An orderly end sends no will, not even between the birth and its PUBACK; on a dead link this goes nowhere.
                 upward.send(connection, _STATE, death, retain=True)
 
-    async def _receive(self, connection: Connection, enrolment: Enrolment) -> None:
-        """Commit, then acknowledge, one message after the other in arrival order."""
+    async def _meet(self, connection: Connection, enrolment: Enrolment, upward: Upward, met: asyncio.Event) -> None:
+        """Listen, then say who is there."""
+        await connection.subscribe(enrolment.topics.topic("dn/+"))  # for "#" NATS keeps twice as much
+        if enrolment.zone is not None:
+            await connection.subscribe(zone_topic(enrolment.topics.prefix, enrolment.zone))
+        await self._say_state(connection, enrolment, upward)
+        self._link_up(broker_address(enrolment.broker))
+        met.set()
+
+    async def _receive(self, connection: Connection, arrived: asyncio.Queue[Received], enrolment: Enrolment) -> None:
+        """Commit, then acknowledge, in arrival order. What has arrived together is handed to the store together: it shares a commit."""
         while True:
-            received = await connection.receive()
-            self.counters.messages += 1
-            await self._take(received, enrolment)
-            connection.ack(received)
-            self.changed.set()
+            batch = [await arrived.get()]
+            self._in_hand = True
+            while not arrived.empty():
+                batch.append(arrived.get_nowait())
+            # each puts its transaction into the writer's queue at its first step, so they run in this order
+            taking = [asyncio.ensure_future(self._take(received, enrolment)) for received in batch]
+            try:
+                for received, taken in zip(batch, taking, strict=True):
+                    await taken
+                    self.counters.messages += 1
+                    connection.ack(received)
+                    self.changed.set()
+            finally:
+                for taken in taking:
+                    taken.cancel()
+                await asyncio.gather(*taking, return_exceptions=True)
+            self._in_hand, self._settled_ms = not arrived.empty(), self._clock.link_ms()
+            self._needs_changed.set()
+
+    async def _fetch(self, connection: Connection, arrived: asyncio.Queue[Received]) -> None:
+        while True:
+            await arrived.put(await connection.receive())
 
     async def _take(self, received: Received, enrolment: Enrolment) -> None:
         tail = enrolment.topics.tail(received.topic)
+        keys = self._keys(enrolment)
         try:
+            if enrolment.zone is not None and received.topic == zone_topic(enrolment.topics.prefix, enrolment.zone):
+                await self._shared(parse_zone(enrolment.zone, received.payload, keys))
+                return
             if tail is None:
                 raise ForeignStore(f"message on {received.topic}")
-            message = parse_down(tail, received.payload, enrolment.keys, enrolment.store)
+            message = parse_down(tail, received.payload, keys, enrolment.store)
         except BadSignature as error:
             self.counters.bad_signature += 1
             self._alert("hq_bad_signature", f"{tail}: {error.reason}")
@@ -160,12 +206,31 @@ class HqSync:
             self.counters.bad_message += 1
             self._alert("hq_bad_message", f"{tail}: {error.reason}")
         else:
+            await self._use_or_set_aside(message)
+
+    def _keys(self, enrolment: Enrolment) -> Mapping[str, Ed25519PublicKey]:
+        """HQ's keys as they are now: a message may have changed them since the connection began."""
+        current = self._store.enrolment()
+        return enrolment.keys if current is None else current.keys
+
+    async def _shared(self, chunk: ZoneChunk) -> None:
+        self.counters.shared_chunks += 1
+        if await self._store.receive_shared(chunk):
+            self._note_staging()
+
+    async def _use_or_set_aside(self, message: Message) -> None:
+        """A message that the store cannot even place, for a reason nobody foresaw, must not come again and again: the others wait."""
+        try:
             await self._use(message)
+        except OWN_TROUBLE as error:
+            log.exception("stream=%s seq=%s cannot be placed", message.stream, message.seq)
+            self.counters.poison += 1
+            self._alert("hq_poison", f"{message.stream} {message.seq} {message.type}: {type(error).__name__}: {error}")
 
     async def _use(self, message: Message) -> None:
         now_ms = self._clock.link_ms()
         if isinstance(message.body, Head):
-            self._needs.head(message.body, self._store.cursors(), now_ms=now_ms)
+            self._needs.head(message.body, self._store.reached(), now_ms=now_ms)
         elif isinstance(message.body, HqAck):
             await self._hq_ack(message.body)
         elif message.stream is not None:
@@ -175,7 +240,27 @@ class HqSync:
                 self._needs.applied(message.stream, message.incarnation, now_ms=now_ms)
             if result.missing is not None:
                 self._needs.gap(result.missing, at_once=result.ask_now, now_ms=now_ms)
+            if message.stream is Stream.BULK:
+                self._note_staging()
+            elif message.stream is Stream.SYS:
+                self._needs.history(wanted=self._store.restored_since_ms() is not None, now_ms=now_ms)
+            self._ask_for(result.asked)
         self._needs_changed.set()
+
+    def _note_needs(self) -> None:
+        """What the file itself says is missing."""
+        self._note_staging()
+        self._needs.history(wanted=self._store.restored_since_ms() is not None, now_ms=self._clock.link_ms())
+
+    def _note_staging(self) -> None:
+        missing = self._store.missing_chunks()
+        self._needs.staging(incomplete=missing is not None and bool(missing[1]), now_ms=self._clock.link_ms())
+        self._needs_changed.set()
+
+    def _ask_for(self, queries: Iterable[Message]) -> None:
+        for query in queries:
+            self._queries.append(query)
+            self._queries_waiting.set()
 
     def _count(self, message: Message, result: ReceiveResult) -> None:
         name = result.outcome.value
@@ -195,14 +280,35 @@ class HqSync:
         while True:
             self._needs_changed.clear()
             has_snapshot = self._store.has_catalogue()
-            for missing in self._needs.due(self._store.cursors(), has_snapshot=has_snapshot, now_ms=self._clock.link_ms()):
+            # What is in hand may be what is missing: time stands still for as long as the store works on it. A flood of other messages
+            # does not silence us: between two batches it goes on.
+            now_ms = self._settled_ms - self._timings.gap_ms if self._in_hand else self._clock.link_ms()
+            for missing in self._needs.due(self._store.reached(), has_snapshot=has_snapshot, now_ms=now_ms):
                 if await upward.publish(connection, _SYNC, encode_sync(self._sync_request(enrolment, missing))):
                     self.counters.sync_requests += 1
                     self.changed.set()
                     log.info("stream=%s from=%s to=%s asked for again", missing.stream, missing.from_seq, missing.to_seq)
-            await wait_until(self._needs_changed, self._needs.deadline_ms, self._clock)
+            await wait_until(self._needs_changed, None if self._in_hand else self._needs.deadline_ms, self._clock)
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(self._timings.tend_ms / 1_000)
+            self._ask_for(await self._store.tend())
+
+    async def _reply(self, connection: Connection, upward: Upward) -> None:
+        """Answer queries, one after the other. What is lost with the connection is asked again, or nobody waits for it any more."""
+        while True:
+            await self._queries_waiting.wait()
+            self._queries_waiting.clear()
+            while self._queries:
+                query = self._queries.popleft()
+                if query.expires_ms is not None and query.expires_ms >= self._clock.wall_ms():
+                    await upward.publish(connection, _REPLY, await self._store.answer(query))
+                    self.counters.replies += 1
 
     def _sync_request(self, enrolment: Enrolment, missing: Missing) -> SyncRequest:
+        chunks = self._store.missing_chunks() if missing.what is Lack.CHUNKS else None
+        since_ms = self._store.restored_since_ms() if missing.what is Lack.HISTORY else None
         return SyncRequest(
             store=enrolment.store,
             incarnation=self._store.outbox_state().incarnation,
@@ -210,6 +316,9 @@ class HqSync:
             stream_incarnation=missing.incarnation,
             from_seq=missing.from_seq,
             to_seq=missing.to_seq,
+            snapshot=None if chunks is None else chunks[0],
+            chunks=() if chunks is None else chunks[1],
+            since=None if since_ms is None else datetime.fromtimestamp(since_ms / 1_000, UTC),
         )
 
     async def _tell_state(self, connection: Connection, enrolment: Enrolment, upward: Upward) -> None:
@@ -237,14 +346,18 @@ class HqSync:
                 up_hash=state.last_hash,
                 labels=LabelCounts(summary.labels_total, summary.labels_proven),
                 audit=AuditHead(summary.audit_entry, summary.audit_hash, summary.evidence_key or None),
+                config=summary.config,
+                zone=enrolment.zone,
+                keys=tuple(self._keys(enrolment)),
+                restored=self._store.restored_since_ms() is not None,
             )
         )
 
-    def _link_up(self, link: MqttLink) -> None:
+    def _link_up(self, address: MqttAddress) -> None:
         self.connected, self.last_error = True, None
         self.counters.connections += 1
         self.changed.set()
-        log.info("broker=%s connected", link.address)
+        log.info("broker=%s connected", address)
 
     def _link_lost(self, error: LinkLost, *, was_connected: bool) -> None:
         first = was_connected or self.last_error is None
@@ -279,6 +392,26 @@ class HqSync:
             self._alerts_waiting.clear()
             while self._alerts:
                 await self._store.note_alert(*self._alerts.popleft())
+
+
+def broker_address(broker: Broker) -> MqttAddress:
+    """The broker of an enrolment as the link wants it."""
+    return MqttAddress(
+        broker.host,
+        broker.port,
+        broker.tls,
+        broker.ca,
+        broker.username,
+        broker.password,
+        broker.certificate,
+        broker.key,
+        None if broker.mqtt is None else MqttVersion(broker.mqtt),
+    )
+
+
+async def _after(event: asyncio.Event, work: Callable[[], Coroutine[object, object, None]]) -> None:
+    await event.wait()
+    await work()
 
 
 def _first(group: BaseExceptionGroup[LinkLost]) -> LinkLost:

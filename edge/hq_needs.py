@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge.hq_ports import HqTimings, Missing
+from edge.hq_ports import HqTimings, Lack, Missing
 from protocols.hq import Stream, StreamCursor
+from protocols.hq_events import HISTORY
 from protocols.hq_messages import Head
 
 
@@ -24,12 +25,14 @@ class _Need:
 
 
 class Needs:
-    """Open needs, at most one per stream and one for the snapshot."""
+    """Open needs, at most one per stream, one for the snapshot, one for its chunks and one for what a copy has forgotten."""
 
     def __init__(self, timings: HqTimings) -> None:
         self._timings = timings
         self._streams: dict[str, _Need] = {}
         self._snapshot: _Need | None = None
+        self._chunks: _Need | None = None
+        self._history: _Need | None = None
 
     def gap(self, missing: Missing, *, at_once: bool, now_ms: int) -> None:
         """A message came after a gap. `at_once`: too much is held already to wait for it."""
@@ -44,10 +47,12 @@ class Needs:
                 self._want(stream, position.incarnation, position.seq, now_ms + self._timings.head_ms)
 
     def applied(self, stream: str, incarnation: str, *, now_ms: int) -> None:
-        """Something of this stream is in force: needs of another incarnation are void, and a snapshot on its way is not asked for."""
+        """The stream went on: needs of another incarnation are void, and the rest may be on its way, as may a snapshot."""
         need = self._streams.get(stream)
         if need is not None and need.incarnation != incarnation:
             del self._streams[stream]
+        elif need is not None:
+            need.due_ms, need.asked = max(need.due_ms, now_ms + self._timings.head_ms), 0
         if stream == Stream.BULK and self._snapshot is not None:
             self._snapshot.due_ms = max(self._snapshot.due_ms, now_ms + self._timings.snapshot_ms)
 
@@ -55,10 +60,22 @@ class Needs:
         """The store has no catalogue. HQ sends one when it sees the birth; this is for when it does not."""
         self._snapshot = _Need("", 0, now_ms + self._timings.snapshot_ms)
 
+    def staging(self, *, incomplete: bool, now_ms: int) -> None:
+        """A manifest, a chunk or nothing of them came. Chunks that are still missing get a while to come by themselves."""
+        self._chunks = _Need("", 0, now_ms + self._timings.chunks_ms) if incomplete else None
+
+    def history(self, *, wanted: bool, now_ms: int) -> None:
+        """The store's file is a copy, and HQ knows what happened since. Asked at once."""
+        if not wanted:
+            self._history = None
+        elif self._history is None:
+            self._history = _Need("", 0, now_ms)
+
     @property
     def deadline_ms(self) -> int | None:
         """When `due` has something to look at."""
-        needs = [*self._streams.values(), *([self._snapshot] if self._snapshot else [])]
+        single = (self._snapshot, self._chunks, self._history)
+        needs = [*self._streams.values(), *(need for need in single if need is not None)]
         return min((need.due_ms for need in needs), default=None)
 
     def due(self, cursors: Mapping[str, StreamCursor], *, has_snapshot: bool, now_ms: int) -> list[Missing]:
@@ -69,6 +86,13 @@ class Needs:
         elif self._snapshot is not None and self._snapshot.due_ms <= now_ms:
             self._later(self._snapshot, now_ms)
             asks.append(Missing(Stream.BULK, None, 0, None))
+        if self._chunks is not None and self._chunks.due_ms <= now_ms:
+            self._later(self._chunks, now_ms)
+            if Stream.BULK not in self._streams:
+                asks.append(Missing(Stream.BULK, None, 0, None, Lack.CHUNKS))
+        if self._history is not None and self._history.due_ms <= now_ms:
+            self._later(self._history, now_ms)
+            asks.append(Missing(HISTORY, None, 0, None, Lack.HISTORY))
         for stream, need in list(self._streams.items()):
             if need.due_ms > now_ms:
                 continue

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from protocols.hq import HELD_MS_MAX, Message, StreamCursor
 from protocols.hq_enrol import Enrolment
-from protocols.hq_events import FIRST_PREV_HASH, Event
+from protocols.hq_events import FIRST_PREV_HASH, ConfigVersion, Event
+from protocols.hq_zone import ZoneChunk
 
 
 class Outcome(StrEnum):
@@ -25,6 +26,14 @@ class Outcome(StrEnum):
     FORK = "fork"
 
 
+class Lack(StrEnum):
+    """What a store asks for."""
+
+    MESSAGES = "messages"
+    CHUNKS = "chunks"  # of the snapshot that is being received
+    HISTORY = "history"  # of which the file, a copy, knows nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """A stretch of a stream that the store lacks. `incarnation` None: the store knows no incarnation of the stream yet."""
@@ -33,6 +42,7 @@ class Missing:
     incarnation: str | None
     from_seq: int
     to_seq: int | None  # None: everything newer
+    what: Lack = Lack.MESSAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class ReceiveResult:
     missing: Missing | None = None
     ask_now: bool = False
     detail: str = ""  # for a rejected or forked message: why, in one line
+    asked: tuple[Message, ...] = ()  # queries that wait for an answer now
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class StateSummary:
     audit_entry: int = 0
     audit_hash: str = FIRST_PREV_HASH
     evidence_key: str = ""
+    config: ConfigVersion | None = None  # HQ's settings in force
 
 
 class SyncStore(Protocol):
@@ -80,8 +92,26 @@ class SyncStore(Protocol):
     def cursors(self) -> dict[str, StreamCursor]:
         """The last message applied in order, per stream; streams never heard of are absent."""
 
+    def reached(self) -> dict[str, StreamCursor]:
+        """The last message that is here with all before it, per stream: applied, or waiting for another stream."""
+
     async def receive(self, message: Message) -> ReceiveResult:
         """One transaction: inbox row, business rows, staged ack. It is committed when this returns."""
+
+    async def receive_shared(self, chunk: ZoneChunk) -> bool:
+        """A chunk of the store's zone. False: no manifest names it yet."""
+
+    async def tend(self) -> tuple[Message, ...]:
+        """What time brings (messages that waited too long, progress to tell); cheap where there is nothing. Queries to answer."""
+
+    def missing_chunks(self) -> tuple[str, tuple[int, ...]] | None:
+        """Of the snapshot that is being received: its id and what is still to come."""
+
+    def restored_since_ms(self) -> int | None:
+        """The file is a copy that knows nothing after this instant, and HQ has not told it yet; None: nothing is missing."""
+
+    async def answer(self, message: Message) -> bytes:
+        """The reply to a query, as `up/rpl` takes it."""
 
     def outbox(self, after_seq: int, limit: int) -> list[Event]:
         """Committed events of the current incarnation with seq > `after_seq` that HQ did not acknowledge, in sequence order."""
@@ -108,6 +138,7 @@ class HqTimings:
 
     gap_ms: int = HELD_MS_MAX  # a gap this old is asked for
     head_ms: int = 2_000  # what a head announces may be on its way on its own topic
+    chunks_ms: int = 30_000  # silence on bulk and zone in the middle of a snapshot after which its missing chunks are asked for
     snapshot_ms: int = 5_000  # silence on the bulk stream after which a store without catalogue asks for one
     ask_again_max_ms: int = 300_000  # a request that brings nothing is repeated at doubling pauses up to this
     resend_ms: int = 15_000  # no ack from HQ for this long: publish again from the first event that it did not acknowledge
@@ -119,6 +150,7 @@ class HqTimings:
     backoff_max_ms: int = 60_000  # a fleet that comes back after a broker restart spreads over a minute
     stable_ms: int = 60_000  # a connection that lived this long starts the back-off anew
     state_ms: int = 300_000  # the retained birth is brought up to date this often
+    tend_ms: int = 5_000  # how often the store looks at what waits; progress is told at least so often
 
 
 @dataclass(slots=True)
@@ -129,6 +161,9 @@ class HqCounters:
     connections_failed: int = 0
     messages: int = 0
     applied: int = 0
+    shared_chunks: int = 0
+    replies: int = 0
+    poison: int = 0
     held: int = 0
     duplicate: int = 0
     stale: int = 0

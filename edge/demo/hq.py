@@ -144,7 +144,10 @@ class MiniHq:
             self._store_state(payload)
         elif tail == "up/sync":
             request = parse_sync(payload)
-            if request.stream in set(Stream):
+            if request.chunks and request.snapshot is not None:
+                self.books.say_chunks(request.snapshot, request.chunks, self._clock.wall_ms())
+                self._wake.set()
+            elif request.stream in set(Stream):
                 stream = Stream(request.stream)
                 self._resends.append((stream, self.books.to_resend(stream, request.stream_incarnation, request.from_seq, request.to_seq)))
                 self._wake.set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from protocols.hq_events import (
     Stage,
     StagedAck,
     UpBatch,
+    covered,
     verify_up_batch,
 )
 from protocols.hq_fields import ROWS_MAX
@@ -57,8 +58,10 @@ class _Chain:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
+    id: str
     manifest_seq: int
     base_price_seq: int
+    bodies: list[bytes]
 
 
 class HqBooks:
@@ -93,9 +96,10 @@ class HqBooks:
         """(topic tail, sealed message) as first said."""
         return self._log[stream][seq - 1]
 
-    def say(self, type_: str, data: Json, now_ms: int) -> int:
+    def say(self, type_: str, data: Json, now_ms: int, *, expires_ms: int | None = None) -> int:
         """Append a message to its stream; its sequence number."""
-        return self._append(Down(type_, "", self._source, self.store, now_ms, self.incarnation, 0, data=msgspec.json.encode(data)))
+        down = Down(type_, "", self._source, self.store, now_ms, self.incarnation, 0, data=msgspec.json.encode(data), expires_ms=expires_ms)
+        return self._append(down)
 
     def adjust_stock(self, adjustments: Sequence[Json], now_ms: int) -> int:
         """Say `stock.adjust.v1`; booked when the store reports it as applied."""
@@ -103,8 +107,20 @@ class HqBooks:
         self._adjustments[seq] = [(each["sku"], each["delta"]) for each in adjustments]
         return seq
 
-    def snapshot(self, items: Sequence[Json], rows: Sequence[Json], stock: Sequence[Json], now_ms: int) -> str:
-        """Say a whole catalogue, manifest first; its snapshot id. Opening stock counts for SKUs that have no stock yet."""
+    def snapshot(
+        self,
+        items: Sequence[Json],
+        rows: Sequence[Json],
+        stock: Sequence[Json],
+        now_ms: int,
+        *,
+        scope: Json | None = None,
+        shared: bool = False,
+    ) -> str:
+        """Say a catalogue, manifest first; its snapshot id. Opening stock counts for SKUs that have no stock yet.
+
+        `scope`: only these buckets of it. `shared`: its chunks are said to the store's zone (`chunk_bodies`), not here.
+        """
         snapshot_id = f"s{self.last_seq(Stream.BULK) + 1}"
         chunks = [_chunk(items[start : start + ROWS_MAX], rows, stock) for start in range(0, len(items), ROWS_MAX)]
         base_price_seq = self.last_seq(Stream.PRICE)
@@ -116,16 +132,28 @@ class HqBooks:
             "chunks": [
                 {"n": n, "sha256": hashlib.sha256(body).hexdigest(), "rows": row_count} for n, (body, row_count) in enumerate(chunks)
             ],
-        }
-        self._snapshot = _Snapshot(self.say("snapshot.manifest.v1", manifest, now_ms), base_price_seq)
-        for n, (body, _) in enumerate(chunks):
-            down = Down(
-                "snapshot.chunk.v1", "", self._source, self.store, now_ms, self.incarnation, 0, chunk=body, snapshot_id=snapshot_id, n=n
-            )
-            self._append(down)
+        } | ({} if scope is None else {"scope": scope})
+        bodies = [body for body, _ in chunks]
+        self._snapshot = _Snapshot(snapshot_id, self.say("snapshot.manifest.v1", manifest, now_ms), base_price_seq, bodies)
+        if not shared:
+            self.say_chunks(snapshot_id, range(len(bodies)), now_ms)
         for level in stock:
             self.stock.setdefault(level["sku"], level["on_hand"])
         return snapshot_id
+
+    @property
+    def chunk_bodies(self) -> Sequence[bytes]:
+        """The compressed chunks of the newest snapshot."""
+        return () if self._snapshot is None else self._snapshot.bodies
+
+    def say_chunks(self, snapshot_id: str, numbers: Iterable[int], now_ms: int) -> None:
+        """Append chunks of the newest snapshot to the store's stream; of an older one, nothing: its manifest no longer counts."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.id != snapshot_id:
+            return
+        for n in numbers:
+            down = Down("snapshot.chunk.v1", "", self._source, self.store, now_ms, self.incarnation, 0)
+            self._append(replace(down, chunk=snapshot.bodies[n], snapshot_id=snapshot_id, n=n))
 
     def head(self, now_ms: int) -> tuple[str, bytes]:
         """(topic tail, sealed message) that says how far each stream is."""
@@ -283,12 +311,13 @@ class HqBooks:
     def _staged(self, ack: StagedAck, now_ms: int) -> None:
         if ack.incarnation != self.incarnation:
             return
-        stages = self.acks.setdefault((ack.stream, ack.seq), {})
-        if ack.stage not in stages:
-            stages[ack.stage] = Staged(now_ms, ack.reason, ack.labels)
-            if ack.stream == Stream.STOCK and ack.stage is Stage.APPLIED:
-                for sku, delta in self._adjustments.pop(ack.seq, []):
-                    self._move(sku, delta)
+        for seq in covered(ack):
+            stages = self.acks.setdefault((ack.stream, seq), {})
+            if ack.stage not in stages:
+                stages[ack.stage] = Staged(now_ms, ack.reason, ack.labels)
+                if ack.stream == Stream.STOCK and ack.stage is Stage.APPLIED:
+                    for sku, delta in self._adjustments.pop(seq, []):
+                        self._move(sku, delta)
 
     def _move(self, sku: str, delta: int) -> None:
         self.stock[sku] = self.stock.get(sku, 0) + delta

@@ -127,23 +127,41 @@ def _compare(db: Db, stamp: Stamp, item_ids: Collection[ItemId], delta: Delta) -
     unknown.rows_changed(db, stamp, item_ids, delta)
 
 
-def withdraw_rows(db: Db, stamp: Stamp, named: set[tuple[str, str]], is_newer: Callable[[str], bool], source: str, delta: Delta) -> None:
+def withdraw_rows(
+    db: Db,
+    stamp: Stamp,
+    named: set[tuple[str, str]],
+    is_newer: Callable[[str], bool],
+    source: str,
+    delta: Delta,
+    *,
+    within: Callable[[str], bool] | None = None,
+) -> None:
     """Prices that a whole catalogue does not name (by item and price id) are no longer HQ's, as if cancelled.
 
-    `is_newer` says of a row's source whether it came after that catalogue was written.
+    `is_newer` says of a row's source whether it came after that catalogue was written. `within` says of an item whether the catalogue
+    speaks of it at all (None: of all).
     """
     found = db.execute(
-        "SELECT row_id, item_id, price_id, source, kind FROM price_row AS p WHERE NOT cancelled AND NOT EXISTS "
+        "SELECT row_id, item_id, price_id, source FROM price_row AS p WHERE NOT cancelled AND NOT EXISTS "
         "(SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev)"
     ).fetchall()
+    gone = [
+        (row_id, ItemId(item_id))
+        for row_id, item_id, price_id, row_source in found
+        if (item_id, price_id) not in named and not is_newer(row_source) and (within is None or within(item_id))
+    ]
+    withdraw(db, stamp, gone, source, delta)
+
+
+def withdraw(db: Db, stamp: Stamp, rows: Iterable[tuple[int, ItemId]], source: str, delta: Delta) -> None:
+    """These rows are no longer HQ's, as if cancelled; what is in force stays until another takes its place."""
     touched: dict[ItemId, None] = {}
-    for row_id, item_id, price_id, row_source, kind in found:
-        if (item_id, price_id) in named or is_newer(row_source):
-            continue
+    for row_id, item_id in rows:
         gone = db.execute("INSERT OR IGNORE INTO price_withdrawn VALUES (?, ?) RETURNING 1", (row_id, source)).get
-        if gone is not None and kind == PriceKind.MEMBER:
+        if gone is not None and db.execute("SELECT kind FROM price_row WHERE row_id = ?", (row_id,)).get == PriceKind.MEMBER:
             evidence.member_price_withdrawn(db, stamp, item_id, row_id, withdrawn=True)
-        touched[ItemId(item_id)] = None
+        touched[item_id] = None
     _compare(db, stamp, touched, delta)
 
 

@@ -22,7 +22,7 @@ import apsw
 from edge.store.rows import Db
 from edge.view import Delta
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 GROUP_MAX = 64  # transactions per COMMIT: bounds what one slow disk write delays
 GROUP_S = 0.005  # of work, after which a COMMIT takes no further transaction: whoever waits for it waits for all of them
 QUEUE_MAX = 4096  # waiting transactions; a full queue means that the disk is gone

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from edge.evidence import chain_hash
 from edge.store.rows import Db, Stamp, json_text
 from protocols.hq import uuid7
-from protocols.hq_events import Event, EventKind, make_event
+from protocols.hq_events import Event, EventKind, Stage, StagedAck, make_event
 
 GENESIS = "0" * 64
+OUTBOX_BUDGET_EVENTS = 600_000  # 30 days of 20,000 events: some 600 MB
+OVER_BUDGET = "outbox_over_budget"  # key of `meta`
+_PROGRESS = (Stage.RECEIVED, Stage.CONFIRMED)
 AUDIT_RUN_MS = 60_000  # entries made in the same minute share a row of the index by time: a row for each costs a sale one page more
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")  # the hash joins an entry's fields by newlines: a name may not hold one
 
@@ -52,7 +55,7 @@ def begin_incarnation(db: Db, incarnation: str) -> None:
     for key, value in (("incarnation", incarnation), ("up_seq", "0"), ("up_hash", GENESIS), ("acked_through", "0")):
         set_meta(db, key, value)
     for kind, event_id, time, data in pending:
-        _append(db, EventKind(kind), event_id, time, data)
+        _append(db, outbox_state(db), EventKind(kind), event_id, time, data)
     entries = db.execute("SELECT coalesce(max(entry_id), 0) FROM ledger").get  # their event numbers belong to the old log
     set_meta(db, "ledger_base", str(entries))
 
@@ -63,12 +66,31 @@ def outbox_state(db: Db) -> OutboxState:
 
 
 def emit(db: Db, stamp: Stamp, kind: EventKind, data: object, *, salt: str) -> int:
-    """Append an event to the chain in the caller's transaction; returns its sequence number."""
-    return _append(db, kind, make_id(stamp, salt), rfc3339(stamp.wall_ms), json_text(data))
+    """Append an event to the chain in the caller's transaction; returns its sequence number.
 
-
-def _append(db: Db, kind: EventKind, event_id: str, time: str, data: str) -> int:
+    Beyond `OUTBOX_BUDGET_EVENTS` that HQ did not acknowledge, what only reports (alerts, progress of acks) is left out, which is said
+    once. Whatever changes stock, money or a binding is never left out.
+    """
     state = outbox_state(db)
+    if state.last_seq - state.acked_through >= OUTBOX_BUDGET_EVENTS:
+        state = _say_over_budget(db, stamp, state)
+        if kind is EventKind.ALERT or (kind is EventKind.ACK and isinstance(data, StagedAck) and data.stage in _PROGRESS):
+            return state.last_seq
+    return _append(db, state, kind, make_id(stamp, salt), rfc3339(stamp.wall_ms), json_text(data))
+
+
+def _say_over_budget(db: Db, stamp: Stamp, state: OutboxState) -> OutboxState:
+    if get_meta(db, OVER_BUDGET) == "1":
+        return state
+    set_meta(db, OVER_BUDGET, "1")
+    pending = state.last_seq - state.acked_through
+    told = {"kind": "outbox_over_budget", "detail": f"{pending} events wait for HQ: alerts and progress are left out from now on"}
+    record(db, stamp, "store", "alert.outbox_over_budget", told)
+    _append(db, state, EventKind.ALERT, make_id(stamp, "over budget"), rfc3339(stamp.wall_ms), json_text(told))
+    return outbox_state(db)
+
+
+def _append(db: Db, state: OutboxState, kind: EventKind, event_id: str, time: str, data: str) -> int:
     event = make_event(state.incarnation, state.last_seq + 1, kind, event_id, time, data, state.last_hash)
     db.execute(
         "INSERT INTO outbox(seq, kind, event_id, time, data, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -99,6 +121,8 @@ def acknowledge(db: Db, incarnation: str, seq_through: int, last_hash: str) -> b
         return False
     db.execute("DELETE FROM outbox WHERE seq <= ?", (seq_through,))
     set_meta(db, "acked_through", str(seq_through))
+    if state.last_seq - seq_through < OUTBOX_BUDGET_EVENTS * 9 // 10 and get_meta(db, OVER_BUDGET) == "1":
+        set_meta(db, OVER_BUDGET, "0")
     return True
 
 
@@ -140,6 +164,12 @@ def append_audit(db: Db, wall_ms: int, actor: str, what: str, detail: str) -> in
 def record(db: Db, stamp: Stamp, actor: str, what: str, detail: object) -> None:
     """Append to the audit chain: who did what. What is about a label, an item or a sale goes through `edge.store.evidence.note`."""
     append_audit(db, stamp.wall_ms, actor, what, json_text(detail))
+
+
+def alert(db: Db, stamp: Stamp, kind: str, detail: str) -> None:
+    """Something that HQ or staff should see: an event, and an entry of the audit chain."""
+    record(db, stamp, "store", f"alert.{kind}", {"detail": detail})
+    emit(db, stamp, EventKind.ALERT, {"kind": kind, "detail": detail}, salt=f"alert {kind} {detail}")
 
 
 def verify_audit(db: Db) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from edge.store.db import SCHEMA_VERSION
-from edge.store.tables import evidence, guard, scan, stock, till
+from edge.store.tables import evidence, guard, imports, scan, stock, sync, till
 
 migrations = Migrations("shelfd")
 
@@ -137,6 +137,13 @@ def m001_initial(db: Database) -> None:
 def m002_people_returns_holds_evidence(db: Database) -> None:
     """What people decide, what comes back, what is held, what can be proven."""
     for statement in _statements(guard.SECOND + till.SECOND + stock.SECOND + evidence.SECOND + scan.SECOND):
+        db.execute(statement)
+
+
+@migrations()
+def m003_imports_and_what_hq_asks(db: Database) -> None:
+    """Files that came to the store, who may speak REST, and what HQ and store agree on after an outage."""
+    for statement in _statements(imports.THIRD + sync.THIRD):
         db.execute(statement)
 
 

@@ -142,18 +142,21 @@ def bind(
         "INSERT OR REPLACE INTO binding VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (label_id, codec.json_text(items), template, place.aisle, place.bay, place.shelf, place.slot, binding.binding_rev),
     )
-    for item_id in items:
-        if item_id in label.ever_bound:
-            continue
-        db.execute("INSERT OR IGNORE INTO ever_bound VALUES (?, ?)", (label_id, item_id))
-        unknown.bound(db, stamp, label_id, item_id, delta)
-    label_changed(db, label_id, delta)
+    may_have_shown(db, stamp, label_id, (item_id for item_id in items if item_id not in label.ever_bound), delta)
     delta.bindings[label_id] = binding
     bound = {"event": "label.bound", "label": label_id, "items": items, "template": template, "binding_rev": binding.binding_rev}
     evidence.note(db, stamp, "label.bound", (evidence.label_subject(label_id), *map(evidence.item_subject, items)), bound, actor=actor)
     emit(db, stamp, EventKind.LABEL, bound | {"by": actor}, salt=f"bind {label_id} {binding.binding_rev}")
     delta.outbox_grew = True
     return binding, delta
+
+
+def may_have_shown(db: Db, stamp: Stamp, label_id: str, items: Iterable[ItemId], delta: Delta) -> None:
+    """The label is or was bound to these items: what is unknown of its display bounds them, too."""
+    for item_id in items:
+        if db.execute("INSERT OR IGNORE INTO ever_bound VALUES (?, ?) RETURNING 1", (label_id, item_id)).get is not None:
+            unknown.bound(db, stamp, label_id, item_id, delta)
+    label_changed(db, label_id, delta)
 
 
 def take_attempt_id(db: Db) -> AttemptId:

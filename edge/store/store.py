@@ -17,14 +17,31 @@ from drivers.base import Clock, LabelSeen
 from edge import __version__, pricing
 from edge.hq_ports import Missing, OutboxState, Outcome, ReceiveResult, StateSummary
 from edge.model import AttemptId, Binding, ItemId, MayState, Place, Quote
-from edge.store import catalogue, evidence, inbox, journal, people, shelf, till, unknown, witness
+from edge.store import (
+    answers,
+    catalogue,
+    control,
+    evidence,
+    hq_rows,
+    inbox,
+    journal,
+    people,
+    shelf,
+    snapshots,
+    streams,
+    till,
+    unknown,
+    witness,
+)
 from edge.store.db import SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
 from edge.view import Delta, View
 from protocols import hq
+from protocols.hq_control import Query
 from protocols.hq_enrol import Enrolment, parse_enrolment
-from protocols.hq_events import Event, EventKind
+from protocols.hq_events import ConfigVersion, Event, encode_reply
+from protocols.hq_zone import ZoneChunk
 
 T = TypeVar("T")
 
@@ -45,7 +62,7 @@ class Store:
         self.outbox_grew = asyncio.Event()
         self.on_change: Callable[[], None] = _nothing  # called after each committed change of the view
         self.listeners: list[Callable[[Delta], None]] = []  # told what a transaction changed, the view having taken it over
-        self.context = context
+        self._own_context = context
         self.path = path
         self._clock = clock
         self._entropy = entropy
@@ -53,7 +70,8 @@ class Store:
         self._writer = Writer(path, self._apply, on_fatal)
         self.view.apply(load(self._reader))
         self.view.take_changes()
-        self._enrolment: Enrolment | None = self._read_enrolment()
+        self._enrolment: Enrolment | None = control.read_enrolment(self._reader)
+        self.context = control.overlaid(context, self._reader)
         self._incarnation_salt = int(self._meta("incarnation")[:8], 16)
         self._writer.start()
 
@@ -100,12 +118,8 @@ class Store:
     def enrolment(self) -> Enrolment | None:
         return self._enrolment
 
-    def _read_enrolment(self) -> Enrolment | None:
-        text = self._meta("enrolment")
-        return parse_enrolment(text.encode()) if text else None
-
     async def enrol(self, text: bytes, actor: str) -> None:
-        """Install who HQ is. Raises BadEnrolment; Refused for another store id than the one this file already belongs to."""
+        """Install who HQ is. Raises BadEnrolment; Refused for another store id than the one this file already belongs to, or older keys."""
         enrolment = parse_enrolment(text)
         stamp = self.stamp()
         current = self._enrolment
@@ -113,6 +127,7 @@ class Store:
             raise Refused(f"this store is enrolled as {current.store}; {enrolment.store} needs a file of its own")
 
         def transaction(db: Db) -> tuple[None, Delta]:
+            control.check_enrolment(db, enrolment)
             journal.set_meta(db, "enrolment", text.decode())
             journal.record(db, stamp, actor, "enrolled", {"store": enrolment.store, "hq": enrolment.hq_incarnation})
             return None, Delta()
@@ -121,11 +136,16 @@ class Store:
         self._enrolment = enrolment
 
     def cursors(self) -> dict[str, hq.StreamCursor]:
-        return inbox.cursors(self._reader)
+        return streams.cursors(self._reader)
+
+    def reached(self) -> dict[str, hq.StreamCursor]:
+        return streams.reached(self._reader)
 
     async def receive(self, message: hq.Message) -> ReceiveResult:
         stamp = self.stamp()
-        decision = await self.run(lambda db: inbox.receive(db, stamp, message, self.context))
+        received = await self.run(lambda db: inbox.receive(db, stamp, message, self.context))
+        self._control(received)
+        decision = received.decision
         outcome = _OUTCOMES[type(decision)]
         if isinstance(decision, hq.InOrder):
             outcome, detail = self._placed(message)
@@ -135,18 +155,56 @@ class Store:
         if isinstance(decision, hq.Gap) and not decision.hold:
             ask_now = True
             missing = missing or Missing(str(message.stream), message.incarnation, decision.missing_from, None)
-        return ReceiveResult(outcome, missing, ask_now, detail)
+        return ReceiveResult(outcome, missing, ask_now, detail, received.asked)
+
+    async def receive_shared(self, chunk: ZoneChunk) -> bool:
+        stamp = self.stamp()
+        return await self.run(lambda db: inbox.receive_shared(db, stamp, chunk, self.context))
+
+    async def tend(self) -> tuple[hq.Message, ...]:
+        stamp = self.stamp()
+        if not inbox.needs_tending(self._reader, stamp):
+            return ()
+        received = await self.run(lambda db: inbox.tend(db, stamp, self.context))
+        self._control(received)
+        return received.asked
+
+    def _control(self, received: inbox.Received) -> None:
+        """Settings and keys count from the transaction that brought them."""
+        if received.controlled:
+            self._enrolment = control.read_enrolment(self._reader)
+            self.context = control.overlaid(self._own_context, self._reader)
+
+    def missing_chunks(self) -> tuple[str, tuple[int, ...]] | None:
+        return snapshots.missing_chunks(self._reader)
+
+    def restored_since_ms(self) -> int | None:
+        return control.restored_since(self._reader)
+
+    async def answer(self, message: hq.Message) -> bytes:
+        """Beside the event loop, on a connection of its own: some questions take half a second."""
+        return await asyncio.to_thread(self._answer, message)
+
+    def _answer(self, message: hq.Message) -> bytes:
+        assert isinstance(message.body, Query)
+        db = connect(self.path, readonly=True)
+        try:
+            return encode_reply(answers.answer(db, message.body, message.store, message.id))
+        finally:
+            db.close()
 
     def _placed(self, message: hq.Message) -> tuple[Outcome, str]:
         row = self._reader.execute(
-            "SELECT state, reason FROM inbox WHERE incarnation = ? AND stream = ? AND seq = ?",
+            "SELECT state, reason, state = 'held' AND raw NOT NULL FROM inbox WHERE incarnation = ? AND stream = ? AND seq = ?",
             (message.incarnation, str(message.stream), message.seq),
         ).fetchone()
-        state, reason = row if row else ("applied", "")
-        return (Outcome.REJECTED if state == "rejected" else Outcome.APPLIED), str(reason)
+        state, reason, waits = row if row else ("applied", "", False)
+        if waits:
+            return Outcome.HELD, ""  # for another stream
+        return (Outcome.REJECTED if state in ("rejected", inbox.QUARANTINED) else Outcome.APPLIED), str(reason)
 
     def _missing(self, stream: str) -> tuple[Missing | None, bool]:
-        gap = inbox.open_gap(self._reader, stream)
+        gap = streams.open_gap(self._reader, stream)
         if gap is None:
             return None, False
         incarnation, first, last, held = gap
@@ -168,7 +226,17 @@ class Store:
     def state_summary(self) -> StateSummary:
         used = [label_id for label_id, label in self.view.labels.items() if not label.retired]
         proven, audit = sum(map(self.is_proven, used)), journal.audit_head(self._reader)
-        return StateSummary(__version__, self.view.generation or None, len(used), proven, audit.entry, audit.hash, self.evidence_key)
+        config = control.read_config(self._reader)
+        return StateSummary(
+            __version__,
+            self.view.generation or None,
+            len(used),
+            proven,
+            audit.entry,
+            audit.hash,
+            self.evidence_key,
+            None if config is None else ConfigVersion(config.version, config.sha256),
+        )
 
     def is_proven(self, label_id: str) -> bool:
         """Whether exactly one picture may be on the label, and it is proven."""
@@ -179,8 +247,7 @@ class Store:
         stamp = self.stamp()
 
         def transaction(db: Db) -> tuple[None, Delta]:
-            journal.record(db, stamp, "store", f"alert.{kind}", {"detail": detail})
-            journal.emit(db, stamp, EventKind.ALERT, {"kind": kind, "detail": detail}, salt=f"alert {kind}")
+            journal.alert(db, stamp, kind, detail)
             return None, Delta(outbox_grew=True)
 
         await self.run(transaction)
@@ -227,7 +294,7 @@ class Store:
         def transaction(db: Db) -> tuple[None, Delta]:
             delta = Delta()
             for item_id, row_id, labels in shown:
-                delta.merge(inbox.settle(db, stamp, item_id, row_id, labels)[1])
+                delta.merge(hq_rows.settle(db, stamp, item_id, row_id, labels)[1])
             return None, delta
 
         await self.run(transaction)
@@ -423,9 +490,6 @@ def prepare(path: Path, clock: Clock, entropy: Callable[[int], bytes]) -> bool:
         db.execute("BEGIN IMMEDIATE")
         went_back = witness.went_back(db, path)
         begin_run(db, stamp, restored=went_back)
-        if went_back:
-            detail = "the store's file is an older copy: every display counts as unknown until it is proven again"
-            journal.emit(db, stamp, EventKind.ALERT, {"kind": "store_restored", "detail": detail}, salt="alert store_restored")
         db.execute("COMMIT")
         witness.keep(path, journal.audit_head(db))
         return went_back
@@ -439,13 +503,18 @@ def begin_run(db: Db, stamp: Stamp, *, restored: bool = False) -> None:
     """What each start does to a checked file, in the caller's transaction.
 
     A new file, or one that was put back from a copy (`restored`), begins an incarnation: HQ and labels know of things that it does not.
+    The one way in which displays become unknown together, whoever put the copy there.
     """
+    lost_since_ms = journal.last_noted_ms(db)
     if restored or journal.get_meta(db, "incarnation") is None:
-        lost_since_ms = journal.last_noted_ms(db)
         journal.begin_incarnation(db, hashlib.sha256(b"incarnation" + stamp.entropy).hexdigest()[:32])
         evidence.begin(db, stamp)
         unknown.everywhere(db, stamp, "new incarnation", lost_since_ms, Delta())
         people.restore_all(db, stamp)
+    if restored:
+        control.ask_since(db, lost_since_ms)
+        known = f"the store's file is a copy that knows nothing after {journal.rfc3339(lost_since_ms)}"
+        journal.alert(db, stamp, "store_restored", f"{known}: every display counts as unknown until it is proven again")
     evidence.begin(db, stamp)
     shelf.after_reboot(db, stamp)
 

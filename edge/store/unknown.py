@@ -72,9 +72,13 @@ def is_any(db: Db) -> bool:
 
 def target_changed(db: Db, stamp: Stamp, item_id: ItemId, wanted: InForce, delta: Delta) -> None:
     """A new target joins every unknown display that the item may be on."""
-    now = [Offer(item_id, wanted.row.curve, row_id=wanted.row.row_id)]
-    for attempt_id, label_id in db.execute(f"{_OPEN}AND e.item_id = ?", (item_id,)).fetchall():
-        _grow(db, stamp, label_id, attempt_id, item_id, now, delta)
+    told(db, stamp, Offer(item_id, wanted.row.curve, row_id=wanted.row.row_id), delta)
+
+
+def told(db: Db, stamp: Stamp, offer: Offer, delta: Delta) -> None:
+    """An offer that displays may show, or may have come to show unseen, joins every unknown one that the item may be on."""
+    for attempt_id, label_id in db.execute(f"{_OPEN}AND e.item_id = ?", (offer.item_id,)).fetchall():
+        _grow(db, stamp, label_id, attempt_id, offer.item_id, [offer], delta)
 
 
 def rows_changed(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:

@@ -22,9 +22,18 @@ def head_file(path: Path) -> Path:
 
 def keep(path: Path, head: AuditHead) -> None:
     """Write the head beside the file, whole or not at all. Raises OSError."""
+    _write(path, f"{head.entry}:{head.hash}\n")
+
+
+def distrust(path: Path) -> None:
+    """Whatever file lies there at the next start is an older copy. Raises OSError."""
+    _write(path, "a copy was put here\n")
+
+
+def _write(path: Path, text: str) -> None:
     part = head_file(path).with_suffix(".part")
     with part.open("wb") as file:
-        file.write(f"{head.entry}:{head.hash}\n".encode())
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
     part.rename(head_file(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,8 @@ from edge.store.inbox import Context
 from edge.store.shelf import NewAttempt
 from edge.store.store import Store, open_store, prepare
 from protocols.hq import Down, Message, encode_down, reparse, uuid7
+from protocols.hq_events import StagedAck, covered
+from protocols.hq_fields import StreamPosition
 from protocols.hq_messages import TYPES
 
 HOUR_MS = 3_600_000
@@ -118,12 +120,21 @@ class Unsigned:
 
 
 def message(
-    type_: str, data: object, seq: int, *, incarnation: str = HQ_ONE, id_: str = "", expires_ms: int | None = None, **chunk: Any
+    type_: str,
+    data: object,
+    seq: int,
+    *,
+    incarnation: str = HQ_ONE,
+    id_: str = "",
+    expires_ms: int | None = None,
+    after: Mapping[str, StreamPosition] | None = None,
+    **chunk: Any,
 ) -> Message:
     """A message as `parse_down` gives it, its signature left out."""
     text = None if chunk else msgspec.json.encode(data)
     random = hashlib.sha256(f"{type_} {incarnation} {seq}".encode()).digest()[:10]
-    down = Down(type_, id_ or uuid7(NOON_MS, random), "hq/test", "demo-01", NOON_MS, incarnation, seq, text, expires_ms=expires_ms, **chunk)
+    id_ = id_ or uuid7(NOON_MS, random)
+    down = Down(type_, id_, "hq/test", "demo-01", NOON_MS, incarnation, seq, text, expires_ms=expires_ms, after=after or {}, **chunk)
     signer: Any = Unsigned()
     return reparse(*encode_down(down, signer))
 
@@ -143,7 +154,13 @@ class Hq:
         return message(type_, data, self.next_seq(TYPES[type_][0]), incarnation=self.incarnation, **more)
 
     def snapshot(
-        self, snapshot_id: str, chunks: Sequence[dict[str, object]], *, base: int | None = None, price_incarnation: str | None = None
+        self,
+        snapshot_id: str,
+        chunks: Sequence[dict[str, object]],
+        *,
+        base: int | None = None,
+        price_incarnation: str | None = None,
+        scope: dict[str, object] | None = None,
     ) -> list[Message]:
         """Manifest first, then the chunks."""
         bodies = [zlib.compress(msgspec.json.encode(chunk)) for chunk in chunks]
@@ -154,6 +171,7 @@ class Hq:
             "price_incarnation": price_incarnation or self.incarnation,
             "items": 0,
             "chunks": [{"n": n, "sha256": sha, "rows": 0} for n, sha in enumerate(shas)],
+            "scope": scope,
         }
         said = [self.say("snapshot.manifest.v1", manifest)]
         for n, body in enumerate(bodies):
@@ -261,9 +279,13 @@ class Shop:
         return self.rows(sql, *args)[0][0]
 
     def acks(self) -> list[tuple[str, int, str]]:
-        """(stream, seq, stage) of the staged acks in the outbox, in order."""
-        found = [msgspec.json.decode(each[0]) for each in self.rows("SELECT data FROM outbox WHERE kind = 'ack' ORDER BY seq")]
-        return [(ack["stream"], ack["seq"], ack["stage"]) for ack in found]
+        """(stream, seq, stage) that the staged acks in the outbox speak of, in order."""
+        return [(ack.stream, seq, str(ack.stage)) for ack in self.staged() for seq in covered(ack)]
+
+    def staged(self) -> list[StagedAck]:
+        """The staged acks in the outbox, in order."""
+        found = self.rows("SELECT data FROM outbox WHERE kind = 'ack' ORDER BY seq")
+        return [msgspec.json.decode(each[0], type=StagedAck) for each in found]
 
     def alerts(self) -> list[str]:
         return [msgspec.json.decode(each[0])["kind"] for each in self.rows("SELECT data FROM outbox WHERE kind = 'alert' ORDER BY seq")]

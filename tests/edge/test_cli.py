@@ -270,13 +270,6 @@ def test_bind_names_the_login_when_nobody_is_named(daemon: Daemon, monkeypatch: 
     assert daemon.calls[0][1]["by"] == "bob"
 
 
-def test_import_sends_the_text_without_its_byte_order_mark(daemon: Daemon, tmp_path: Path) -> None:
-    file = tmp_path / "prices.csv"
-    file.write_bytes("sku,näme\n".encode("utf-8-sig"))
-    assert main(["--socket", str(daemon.path), "import", str(file)]) == 0
-    assert daemon.calls == [("import", {"source_name": "prices.csv", "csv": "sku,näme\n"})]
-
-
 def test_enrol_sends_the_file_as_it_is(daemon: Daemon, tmp_path: Path, capsys: Output) -> None:
     file = tmp_path / "enrol.json"
     file.write_text('{"store": "s-1", "partition": 7}')
@@ -301,12 +294,6 @@ def test_a_missing_input_file_is_named(daemon: Daemon, capsys: Output) -> None:
         2,
         "/nope.csv: cannot be read: No such file or directory",
     )
-
-
-def test_an_input_file_that_is_not_text_is_named_with_its_line(daemon: Daemon, tmp_path: Path, capsys: Output) -> None:
-    file = tmp_path / "prices.csv"
-    file.write_bytes(b"sku\nn\xe4me\n")
-    assert refused(capsys, "--socket", str(daemon.path), "label", "import", str(file)) == (2, f"{file}: line 2: not UTF-8 text")
 
 
 def test_render_writes_the_picture(daemon: Daemon, tmp_path: Path, capsys: Output) -> None:

@@ -45,17 +45,22 @@ def test_the_shipped_file_is_accepted(project_root: Path) -> None:
 def test_the_shipped_file_names_every_key(project_root: Path) -> None:
     text = (project_root / "config.toml").read_text("utf-8")
     layout = ("[[scan.layout]]", "name =", "pattern =", "value =", "unit =", "item =")
-    for key in ("uids =", "listen =", "mac =", "templates =", "[store.second_currency]", "code =", "rate =", *layout):
+    feed = ("name", "kind", "mode", "folder", "pattern", "complete", "delimiter", "encoding", "decimal", "dates", "price_kind")
+    feeds = ("[[import.feed]]", *(f"{key} =" for key in (*feed, "hold_percent", "keep_days", "columns")))
+    keys = ("uids =", "listen =", "mac =", "templates =", "[store.second_currency]", "code =", "rate =", "socket =", *layout, *feeds)
+    for key in dict.fromkeys(keys):
         assert f"\n# {key}" in text
         text = text.replace(f"\n# {key}", f"\n{key}")
     values = tomllib.loads(text)
-    for section, line in {"store": STORE, **dict.fromkeys(("daemon", "hq", "guard", "labels", "scan", "render"), "")}.items():
+    sections = ("daemon", "hq", "guard", "labels", "scan", "render", "import", "rest")
+    for section, line in {"store": STORE, **dict.fromkeys(sections, "")}.items():
         start = MINIMAL if line else f"{MINIMAL}[{section}]\n"
         known = error_of(f"{start}zzzzzzzz = 1").split("expected one of ")[1].split(", ")
         assert set(known) == set(values[section]), section
-    for section in ("lane", "radio", "scan.layout"):
+    for section in ("lane", "radio", "scan.layout", "import.feed"):
         known = error_of(f"{MINIMAL}[[{section}]]\nzzzzzzzz = 1").split("expected one of ")[1].split(", ")
-        shown = values["scan"]["layout"] if section == "scan.layout" else values[section]
+        table, _, list_ = section.partition(".")
+        shown = values[table][list_] if list_ else values[table]
         assert set(known) == set(shown[0]), section
 
 

@@ -65,7 +65,8 @@ async def shop() -> AsyncIterator[Shop]:
         (directory / "config.toml").write_text(text)
         daemon = await start_daemon(directory)
         found = Shop(directory, sensors)
-        assert await found.control("import", source_name="items.csv", csv=ITEMS) == {"items": 2, "prices_changed": 2, "prices_held": 0}
+        brought = await found.control("import", source_name="items.csv", csv=ITEMS)
+        assert (brought["state"], brought["new"]) == ("done", 2)
         yield found
         await daemon.stop()
 
@@ -75,8 +76,9 @@ async def test_a_file_puts_items_and_prices_in_force(shop: Shop) -> None:
 
 
 async def test_one_bad_line_refuses_the_whole_file_and_names_line_and_column(shop: Shop) -> None:
-    refusal = await shop.refused("import", source_name="bad.csv", csv="sku,name,price\nmilk,Milk,1.09\noats,Oats,1.499\n")
-    assert "line 3, column price" in refusal.detail
+    answer = await shop.control("import", source_name="bad.csv", csv="sku,name,price\nmilk,Milk,1.09\noats,Oats,1.499\n")
+    (mistake,) = answer["mistakes"]
+    assert (answer["state"], mistake["line"], mistake["column"], mistake["found"]) == ("rejected", 3, "price", "1.499")
     assert await shop.price("milk") == 119
 
 
@@ -98,10 +100,11 @@ async def test_a_label_is_not_bound_to_what_is_not_sold(shop: Shop) -> None:
 
 
 async def test_a_binding_file_binds_all_or_none(shop: Shop) -> None:
-    refusal = await shop.refused("label.import", csv="label,items\n00000000000000B1,oats\n00000000000000B2,caviar\n")
-    assert "caviar" in refusal.detail
+    refusal = await shop.control("import", kind="labels", csv="label,items\n00000000000000B1,oats\n00000000000000B2,caviar\n")
+    assert [mistake["found"] for mistake in refusal["mistakes"]] == ["caviar"]
     assert all(each["label"] != "00000000000000B1" for each in (await shop.control("label.list"))["labels"])
-    assert await shop.control("label.import", csv="label,items\n00000000000000B3,oats\n00000000000000B4,milk\n") == {"labels_bound": 2}
+    bound = await shop.control("import", kind="labels", csv="label,items\n00000000000000B3,oats\n00000000000000B4,milk\n")
+    assert (bound["state"], bound["new"]) == ("done", 2)
 
 
 async def test_an_item_is_drawn_as_its_panel_shows_it(shop: Shop) -> None:

@@ -53,6 +53,7 @@ from protocols.hq_events import (
 )
 from protocols.hq_messages import LabelAssign, PriceBatch, Refused, SnapshotChunk, SnapshotManifest
 from protocols.hq_stock import StockAdjust
+from protocols.hq_zone import ZoneChunk
 
 STORE = "demo-01"
 NOW_MS = 1_738_310_400_000
@@ -133,6 +134,24 @@ class MemoryStore:
 
     def cursors(self) -> dict[str, StreamCursor]:
         return dict(self._cursors)
+
+    def reached(self) -> dict[str, StreamCursor]:
+        return self.cursors()
+
+    def missing_chunks(self) -> tuple[str, tuple[int, ...]] | None:
+        return None
+
+    def restored_since_ms(self) -> int | None:
+        return None
+
+    async def receive_shared(self, chunk: ZoneChunk) -> bool:
+        raise AssertionError("this store has no zone")
+
+    async def tend(self) -> tuple[Message, ...]:
+        return ()
+
+    async def answer(self, message: Message) -> bytes:
+        raise AssertionError("nobody asks")
 
     async def receive(self, message: Message) -> ReceiveResult:
         if self.commit is not None:
@@ -478,9 +497,9 @@ async def test_a_message_is_acknowledged_only_after_its_commit(broker: Callable[
 class _AcksFirst(HqSync):
     """The planted fault: PUBACK before the commit."""
 
-    async def _receive(self, connection: Connection, enrolment: Enrolment) -> None:
+    async def _receive(self, connection: Connection, arrived: asyncio.Queue[Received], enrolment: Enrolment) -> None:
         while True:
-            received = await connection.receive()
+            received = await arrived.get()
             connection.ack(received)
             await self._take(received, enrolment)
 

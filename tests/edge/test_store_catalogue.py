@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import apsw
 import pytest
 
-from edge.csv_input import read_items
 from edge.model import ItemId
-from edge.store import filing
 from edge.store.db import Refused
 from protocols.hq import utc_text
-from tests.edge.shop import BREAD, HOUR_MS, HQ_TWO, L1, MILK, MILK_CODE, NOON_MS, Hq, Shop, context, item, price
+from tests.edge.import_bench import bring
+from tests.edge.shop import BREAD, HOUR_MS, HQ_TWO, L1, MILK, MILK_CODE, NOON_MS, Hq, Shop, item, price
 
 
 def at(hours: float) -> str:
@@ -223,9 +220,7 @@ async def test_items_that_a_catalogue_does_not_name_are_no_longer_sold_and_keep_
 
 
 async def test_a_file_price_gives_way_when_hq_takes_over(shop: Shop) -> None:
-    rows = read_items("sku,name,price\nmilk,Milk,0.50\n", 2)
-    stamp = shop.store.stamp()
-    await shop.store.run(partial(filing.import_items, stamp=stamp, rows=rows, name="f.csv", actor="t", limits=context().limits))
+    await bring(shop, "sku,name,price\nmilk,Milk,0.50\n")
     assert shop.charge(MILK) == 50
     for each in Hq(HQ_TWO).snapshot("s1", [{"items": [item("milk")], "rows": [price("milk", 100, effective_from=at(-9))]}]):
         await shop.store.receive(each)

@@ -13,11 +13,12 @@ import apsw
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlite_utils import Database
 
 from edge.store import db as store_db
 from edge.store import journal
 from edge.store.db import SCHEMA_VERSION, Refused, StoreError, StoreFull, check
-from edge.store.schema import migrate
+from edge.store.schema import migrate, migrations
 from edge.store.store import prepare
 from edge.view import Delta, View
 from protocols.hq import Signer, partition_of
@@ -345,3 +346,18 @@ async def test_lanes_are_not_ready_before_the_first_catalogue(shop: Shop) -> Non
     for each in Hq().snapshot("s1", [{"items": [item("milk")], "rows": [price("milk", 1)]}]):
         await shop.store.receive(each)
     assert shop.desk.ready()
+
+
+def test_a_file_of_the_schema_before_keeps_what_it_holds_and_a_copy_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "shelfd.db"
+    with sqlite3.connect(path) as old:
+        migrations.apply(Database(old), stop_before="m003_imports_and_what_hq_asks")
+        old.execute("PRAGMA user_version = 2")
+        old.execute("INSERT INTO snapshot VALUES('s1', '{}', 'staging', 7)")
+    old.close()
+    prepare(path, HandClock(), Entropy())
+    assert check(path) == SCHEMA_VERSION
+    db = store_db.connect(path)
+    assert db.execute("SELECT snapshot_id, received_wall_ms, seq FROM snapshot").get == ("s1", 7, 0)
+    db.close()
+    assert check(path.with_suffix(f".before-schema-{SCHEMA_VERSION}.db")) == 2

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import apsw
 
-from edge.store import inbox
 from edge.store.db import GROUP_MAX, OWN_TROUBLE, StoreError, Transaction, Writer, _commit, _Job
+from edge.store.hq_rows import Context
 from edge.store.load import load
 from edge.store.rows import Stamp
 from edge.store.store import Store, begin_run, prepare
@@ -186,7 +186,7 @@ class SimStore(Store):
         disk: Disk,
         clock: SimClock,
         entropy: Callable[[int], bytes],
-        context: inbox.Context,
+        context: Context,
         enrolment: Enrolment,
         power: Power,
         *,
@@ -198,7 +198,7 @@ class SimStore(Store):
         self.outbox_grew = asyncio.Event()
         self.on_change = _nothing
         self.listeners = []
-        self.context = context
+        self.context = self._own_context = context
         self._clock = clock
         self._entropy = entropy
         self._reader = disk.db

@@ -16,7 +16,7 @@ from edge.demo.hq_books import HqBooks
 from edge.model import ItemId
 from edge.stock import Level, digest
 from protocols.hq import Stream, utc_text
-from protocols.hq_events import Birth, Event, EventKind, Stage, StagedAck, parse_state, parse_sync
+from protocols.hq_events import HISTORY, Birth, Event, EventKind, Stage, StagedAck, covered, parse_state, parse_sync
 from tests.edge.shop import Unsigned
 from tests.sim.broker import Broker
 
@@ -37,6 +37,7 @@ class Headquarters(HqBooks):
         self.broker: Broker
         self.effects: Counter[str] = Counter()  # how often a sale, return or void was booked, by its id
         self.newest: dict[tuple[str, str], dict[str, Any]] = {}  # price rows as last said
+        self.ever_said: dict[tuple[str, tuple[tuple[int, int], ...]], None] = {}  # what everybody was to pay, by item
         self.next_ids: Counter[str] = Counter()
         self.unconfirmed: dict[str, tuple[str, int]] = {}  # adjustments that no store has reported as applied
         self.holds: dict[str, str] = {}  # hold -> what the store said last
@@ -69,6 +70,8 @@ class Headquarters(HqBooks):
     def say_rows(self, rows: list[dict[str, Any]], now_ms: int) -> None:
         for row in rows:
             self.newest[row["sku"], row["price_id"]] = row
+            if row["kind"] != "member":
+                self.ever_said[row["sku"], _curve(row)] = None
         self.say("price.batch.v1", {"rows": rows}, now_ms)
 
     def say_catalogue(self, now_ms: int) -> None:
@@ -109,6 +112,15 @@ class Headquarters(HqBooks):
             self.moves[ref] = {"id": ref, "sku": sku, "channel": CHANNEL, "change": change}
             self.say("stock.escrow.v1", {"moves": [self.moves[ref]]}, now_ms)
 
+    def say_history(self, restored: str, now_ms: int) -> None:
+        """Where labels were bound as far as HQ was told, and every price that it said to everybody."""
+        bindings = [
+            {"label": label, "items": told["items"], "template": told["template"], "binding_rev": told["binding_rev"]}
+            for label, told in self.bindings.items()
+        ]
+        prices = [{"sku": sku, "curve": curve} for sku, curve in self.ever_said]
+        self.say("history.v1", {"restored": restored, "bindings": bindings, "prices": prices, "last": True}, now_ms)
+
     def say_digest(self, levels: Mapping[str, Level], now_ms: int) -> None:
         """Compare all books: the store tells its levels where they differ from `levels`."""
         first, last = min(ITEMS), max(ITEMS)
@@ -146,9 +158,15 @@ class Headquarters(HqBooks):
                 self.tell_head(now_ms)
         elif tail == "up/sync":
             request = parse_sync(payload)
-            stream = Stream(request.stream)
-            for seq in self.to_resend(stream, request.stream_incarnation, request.from_seq, request.to_seq):
-                self.broker.to_store(self.entry(stream, seq))
+            if request.stream == HISTORY:
+                self.say_history(request.incarnation, now_ms)
+            elif request.snapshot is not None:
+                self.say_chunks(request.snapshot, request.chunks, now_ms)
+            else:
+                stream = Stream(request.stream)
+                for seq in self.to_resend(stream, request.stream_incarnation, request.from_seq, request.to_seq):
+                    self.broker.to_store(self.entry(stream, seq))
+            self.publish(now_ms)
         else:
             incarnation = self.book(tail.removeprefix("up/"), payload, now_ms)
             if incarnation is not None:
@@ -207,13 +225,18 @@ class Headquarters(HqBooks):
     def _staged(self, ack: StagedAck, now_ms: int) -> None:
         if ack.incarnation != self.incarnation:
             return
-        self.acks.setdefault((ack.stream, ack.seq), {})
-        if ack.stream == Stream.STOCK and ack.stage is Stage.APPLIED:
-            body = msgspec.json.decode(self.entry(Stream.STOCK, ack.seq)[1].split(b"\n", 1)[1])["data"]
-            for row in body.get("adjustments", ()):
-                if self.unconfirmed.pop(row["id"], None) is not None:
-                    self._move(row["sku"], row["delta"])
+        for seq in covered(ack):
+            self.acks.setdefault((ack.stream, seq), {})
+            if ack.stream == Stream.STOCK and ack.stage is Stage.APPLIED:
+                body = msgspec.json.decode(self.entry(Stream.STOCK, seq)[1].split(b"\n", 1)[1])["data"]
+                for row in body.get("adjustments", ()):
+                    if self.unconfirmed.pop(row["id"], None) is not None:
+                        self._move(row["sku"], row["delta"])
 
 
 def _sold(body: Json) -> object:
     return [(line["sku"], line["quantity"], line["total_minor"]) for line in body["lines"]], body["total_minor"]
+
+
+def _curve(row: Json) -> tuple[tuple[int, int], ...]:
+    return tuple((quantity, total) for quantity, total in row["curve"]) if "curve" in row else ((1, row["amount_minor"]),)

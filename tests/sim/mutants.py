@@ -14,7 +14,8 @@ from edge.hq_outbox import OutboxPublisher, Upward
 from edge.model import MayState
 from edge.price_mirror import PriceMirror
 from edge.sales import Sales
-from edge.store import catalogue, holds, inbox, journal, people, shelf, stock, unknown
+from edge.store import catalogue, holds, hq_rows, inbox, journal, people, shelf, stock, unknown
+from edge.store.hq_rows import Context
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
 from edge.store.store import Store
@@ -52,11 +53,11 @@ def stale_hq_command_accepted() -> Iterator[Change]:
     """What comes last is taken, whatever its place or its revision."""
     receive, apply_rows = inbox.receive, catalogue.apply_rows
 
-    def take_all(db: Db, stamp: Stamp, message: hq.Message, context: inbox.Context) -> tuple[hq.Decision, Delta]:
-        decision, delta = receive(db, stamp, message, context)
-        if isinstance(decision, hq.Duplicate | hq.Stale) and isinstance(message.body, PriceBatch):
-            inbox.put_rows(db, stamp, inbox.new_rows(message.body.rows, context.currency), "again", context.limits, delta)
-        return decision, delta
+    def take_all(db: Db, stamp: Stamp, message: hq.Message, context: Context) -> tuple[inbox.Received, Delta]:
+        received, delta = receive(db, stamp, message, context)
+        if isinstance(received.decision, hq.Duplicate | hq.Stale) and isinstance(message.body, PriceBatch):
+            hq_rows.put_rows(db, stamp, hq_rows.new_rows(message.body.rows, context.currency), "again", context.limits, delta)
+        return received, delta
 
     def as_newest(db: Db, stamp: Stamp, new_rows: Any, *rest: Any) -> Any:
         found = []
