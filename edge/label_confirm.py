@@ -8,6 +8,7 @@ from drivers.base import Clock
 from edge import planning
 from edge.model import ItemId
 from edge.planning import Moment, PictureFacts, Wanted
+from edge.store.hq_rows import Shown
 from edge.store.store import Store
 from render.errors import RenderError
 
@@ -37,14 +38,14 @@ class Confirmations:
 
     async def confirm(self, item_ids: Iterable[ItemId]) -> None:
         """Tell HQ of those for which it is so."""
-        shown: list[tuple[ItemId, int, int]] = []
+        shown: list[Shown] = []
         for item_id in item_ids:
             in_force = self._view.in_force.get(item_id)
             labels = self._in_use(item_id)
             if in_force is not None and all(self._shows_wanted(label_id) for label_id in labels):
-                shown.append((item_id, in_force.row.row_id, len(labels)))
+                shown.append(Shown(item_id, in_force.row.row_id, len(labels)))
         if shown:
-            await self._store.settle_all(shown)
+            await self._store.settle(shown)
 
     def _in_use(self, item_id: ItemId) -> list[str]:
         labels = self._view.labels

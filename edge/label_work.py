@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +16,7 @@ from edge.render_worker import RenderedLabel
 from edge.store.rows import json_text
 from edge.store.shelf import NewAttempt
 
+DWELL_LOOK_MS: Final = 1_000  # what dwells for nobody knows how long, as after a restart of the machine, is looked at this often
 SEEN_SAVE_MS: Final = 600_000  # an unchanged label's "last seen" is written this often: a disk is not a radio log
 
 
@@ -156,36 +158,92 @@ class CheckIns:
         return now_ms - self._saved_ms.get(event.label_id, -SEEN_SAVE_MS) >= SEEN_SAVE_MS
 
 
-class Dwells:
-    """What shoppers may just have read, until it no longer bounds: pictures that went, labels that a person retired."""
+class Later:
+    """Labels to look at again, each at its time. A label is in it once: the time said last counts."""
 
     def __init__(self) -> None:
-        self._gone: dict[tuple[str, int], None] = {}
-        self._leaving: dict[str, None] = {}
+        self._at_ms: dict[str, int] = {}
+        self._heap: list[tuple[int, str]] = []  # also of times that no longer count
+
+    def put(self, label_id: str, at_ms: int) -> None:
+        if self._at_ms.get(label_id) != at_ms:
+            self._at_ms[label_id] = at_ms
+            heapq.heappush(self._heap, (at_ms, label_id))
+
+    def forget(self, label_id: str) -> None:
+        self._at_ms.pop(label_id, None)
+
+    def take_due(self, now_ms: int) -> list[str]:
+        due: list[str] = []
+        while self._heap and self._heap[0][0] <= now_ms:
+            at_ms, label_id = heapq.heappop(self._heap)
+            if self._at_ms.get(label_id) == at_ms:
+                del self._at_ms[label_id]
+                due.append(label_id)
+        return due
+
+
+class Dwells:
+    """What shoppers may just have read, until it no longer bounds: pictures that went, labels that a person retired.
+
+    Each is looked at when its dwell ends, and all of it when the store opens or closes: after a price list there are tens of thousands.
+    """
+
+    def __init__(self) -> None:
+        self._gone: set[tuple[str, int]] = set()
+        self._leaving: set[str] = set()
+        self._ends: list[tuple[int, str, int | None]] = []  # a heap: when, label, and picture or None for the label itself
+        self._open: bool | None = None
 
     def watch(self, entries: Iterable[MayEntry]) -> None:
         for entry in entries:
+            key = (entry.label_id, entry.attempt_id)
             if entry.state is MayState.GONE:
-                self._gone[entry.label_id, entry.attempt_id] = None
-            elif entry.release is not None and entry.release.dwell_ms > 0:
-                self._leaving[entry.label_id] = None
+                if key not in self._gone:
+                    self._gone.add(key)
+                    heapq.heappush(self._ends, (0, *key))
+            elif entry.release is not None and entry.release.dwell_ms > 0 and entry.label_id not in self._leaving:
+                self._leaving.add(entry.label_id)
+                heapq.heappush(self._ends, (0, entry.label_id, None))
 
     def take_over(
         self, may_of_label: Callable[[str], Mapping[int, MayEntry]], *, now_ms: int, boot_id: str, store_open: bool
     ) -> tuple[list[tuple[str, int]], list[str]]:
         """The pictures and the retired labels that bound nothing any more, or are not what they were when they came here."""
-
-        def bounds(entry: MayEntry | None) -> bool:
-            return entry is not None and bound_reason(entry, now_ms=now_ms, boot_id=boot_id, store_open=store_open) is not None
-
-        gone = [key for key in self._gone if not bounds(may_of_label(key[0]).get(key[1]))]
-        left = [
-            label_id
-            for label_id in self._leaving
-            if not any(entry.release is not None and bounds(entry) for entry in may_of_label(label_id).values())
-        ]
-        for key in gone:
-            del self._gone[key]
-        for label_id in left:
-            del self._leaving[label_id]
+        gone: list[tuple[str, int]] = []
+        left: list[str] = []
+        for label_id, attempt_id in self._to_look_at(now_ms, store_open=store_open):
+            entries = may_of_label(label_id)
+            if attempt_id is None:
+                found = [entry for entry in entries.values() if entry.release is not None]
+            else:
+                found = [entries[attempt_id]] if attempt_id in entries else []
+            dwelling = [each for each in found if bound_reason(each, now_ms=now_ms, boot_id=boot_id, store_open=store_open) is not None]
+            if dwelling:
+                heapq.heappush(self._ends, (now_ms + max(_look_in_ms(entry, now_ms, boot_id) for entry in dwelling), label_id, attempt_id))
+            elif attempt_id is not None:
+                self._gone.discard((label_id, attempt_id))
+                gone.append((label_id, attempt_id))
+            else:
+                self._leaving.discard(label_id)
+                left.append(label_id)
         return gone, left
+
+    def _to_look_at(self, now_ms: int, *, store_open: bool) -> list[tuple[str, int | None]]:
+        if store_open is not self._open:
+            self._open = store_open
+            self._ends.clear()
+            return [*sorted(self._gone), *((label_id, None) for label_id in sorted(self._leaving))]
+        due: list[tuple[str, int | None]] = []
+        while self._ends and self._ends[0][0] <= now_ms:
+            due.append(heapq.heappop(self._ends)[1:])
+        return due
+
+
+def _look_in_ms(entry: MayEntry, now_ms: int, boot_id: str) -> int:
+    """When what dwells need be looked at again: at its end, or soon where that is not known, as after a restart of the machine."""
+    if entry.state is MayState.GONE and entry.gone_boot_id == boot_id:
+        return max(1, entry.gone_ms + entry.dwell_ms - now_ms)
+    if entry.release is not None and entry.release.boot_id == boot_id:
+        return max(1, entry.release.at_ms + entry.release.dwell_ms - now_ms)
+    return DWELL_LOOK_MS

@@ -34,7 +34,7 @@ from drivers.base import (
 )
 from edge import planning, pricing, proof_rules
 from edge.label_confirm import Confirmations
-from edge.label_work import CheckIns, Dwells, RadioState, ShelfCounters, ShelfRules, Work, new_attempt, new_ticket
+from edge.label_work import CheckIns, Dwells, Later, RadioState, ShelfCounters, ShelfRules, Work, new_attempt, new_ticket
 from edge.model import PAPER, AttemptId, ItemId, MayState
 from edge.planning import PictureFacts, Wanted
 from edge.price_mirror import TableAbove, no_tables
@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 TICK_MS: Final = 1_000  # of store time: how late a lapsed quote, an ended dwell or a due price may be noticed
 TICK_REAL_S: Final = 0.25  # of real time at most between two looks, however slow the store's clock runs
 LEASE_RETRY_MS: Final = 1_000  # a picture that waits for a live quote looks again this often
+BUSY_PAUSE_S: Final = 0.05  # between two goes while the store writes: both want the one interpreter, and tills wait for the writer
 PLANNED_MAX: Final = 5  # labels planned in one go, some 0.5 ms: lanes are answered by the same thread
 CONFIRMED_MAX: Final = 50  # items in one transaction, some 3 ms
 DRAWING_MAX: Final = 16  # labels being drawn or written at once: bounds memory, keeps the workers busy
@@ -94,7 +95,7 @@ class LabelService:
         self._ready: dict[str, None] = {}  # labels to plan, in order, each once
         self._to_confirm: dict[ItemId, None] = {}  # items that may be shown everywhere by now
         self._confirming = False
-        self._later: dict[str, int] = {}  # labels to plan again at a time
+        self._later = Later()  # labels to plan again
         self._dwells = Dwells()
         self._wake = asyncio.Event()
         self._drawing = 0
@@ -182,9 +183,7 @@ class LabelService:
         if lapsed:
             await self._store.lapse_quotes(lapsed)
         await self._end_dwells(now_ms)
-        for label_id in [label_id for label_id, at_ms in self._later.items() if at_ms <= now_ms]:
-            del self._later[label_id]
-            self._ready[label_id] = None
+        self._ready.update(dict.fromkeys(self._later.take_due(now_ms)))
 
     async def _end_dwells(self, now_ms: int) -> None:
         boot_id, store_open = self._clock.boot_id, self._store_open()
@@ -225,7 +224,9 @@ class LabelService:
                 return  # a picture that is done wakes the loop
             del self._ready[label_id]
             self._plan(label_id)
-        if self._ready:
+        if self._ready and self._store.writer_depth() > 0:
+            asyncio.get_running_loop().call_later(BUSY_PAUSE_S, self._wake.set)
+        elif self._ready:
             self._wake.set()
 
     def _plan(self, label_id: str) -> None:
@@ -255,14 +256,13 @@ class LabelService:
         if work.in_flight is not None and work.in_flight_hash == wanted.content_hash:
             return
         if now_ms < work.next_try_ms:
-            self._later[label_id] = work.next_try_ms
+            self._later.put(label_id, work.next_try_ms)
             return
         radio = None if label.kind == PAPER else self._radio_for(label.last_radio)
         if radio is None and label.kind != PAPER:
-            self._later[label_id] = now_ms + self.rules.retry_first_ms
-            return
+            return  # the first radio that comes up has all of them planned again
         if self._leased_above(wanted):
-            self._later[label_id] = now_ms + LEASE_RETRY_MS
+            self._later.put(label_id, now_ms + LEASE_RETRY_MS)
             return
         work.busy = True
         self._drawing += 1
@@ -297,13 +297,13 @@ class LabelService:
         if work.unsettled_since_ms is not None:
             self.counters.settled += 1
         self._work[label_id] = Work(undrawable=work.undrawable, problem=work.problem if work.undrawable else "")
-        self._later.pop(label_id, None)
+        self._later.forget(label_id)
         self._confirm_items(label_id)
 
     def _keep_out(self, label_id: str) -> None:
         """A retired label: nothing is sent to it, and what radios still offer it is taken back."""
         self._work[label_id] = Work()
-        self._later.pop(label_id, None)
+        self._later.forget(label_id)
         offering = self._store.offering_radios(label_id, ANY_ATTEMPT)
         for radio in self.radios.values():
             if radio.driver.radio_id in offering:

@@ -11,6 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NewType
 
+from msgspec import Struct
+
 ItemId = NewType("ItemId", str)  # HQ's SKU text
 AttemptId = NewType("AttemptId", int)
 
@@ -97,14 +99,16 @@ class Curve:
 
     def is_above(self, other: Curve) -> bool:
         """Whether some quantity costs more here than there: by the rate of two plain prices, else at 1 to 24 pieces or at any point."""
-        return self != other and _is_above(self, other)
+        if self is other:
+            return False
+        if len(self.points) == len(other.points) == 1:
+            (quantity, total), (other_quantity, other_total) = self.points[0], other.points[0]
+            return total * other_quantity > other_total * quantity
+        return _is_above(self, other)
 
 
 @lru_cache(maxsize=4096)  # a store has few bundles; they meet again and again
 def _is_above(one: Curve, other: Curve) -> bool:
-    if len(one.points) == len(other.points) == 1:
-        (quantity, total), (other_quantity, other_total) = one.points[0], other.points[0]
-        return total * other_quantity > other_total * quantity
     quantities = {point[0] for point in (*one.points, *other.points)} | set(range(1, CURVE_POINTS_MAX + 1))
     return any(one.cost_minor(quantity) > other.cost_minor(quantity) for quantity in quantities)
 
@@ -151,8 +155,7 @@ class Recall:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PriceRow:
+class PriceRow(Struct, frozen=True, gc=False):
     """One version of one price. `rev` orders versions of the same (item, price_id) only."""
 
     row_id: int
@@ -167,8 +170,7 @@ class PriceRow:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
+class InForce(Struct, frozen=True, gc=False):
     """The target price in force for an item: the row, and the instant through which clock-driven change is latched."""
 
     row: PriceRow

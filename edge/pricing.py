@@ -6,8 +6,10 @@ The invariants (P1 to P6) and why each clause is needed: docs/reference/price-gu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+
+from msgspec.structs import replace
 
 from edge.model import EVERYBODY, Curve, InForce, ItemId, MayEntry, MayKind, MayState, Offer, PriceKind, PriceRow, QuoteLine
 
@@ -190,9 +192,15 @@ def lease_above(offers: Iterable[tuple[ItemId, Curve]], leased: Callable[[ItemId
     return False
 
 
+def _named(*curves: tuple[tuple[int, int], ...]) -> Iterable[int]:
+    """The quantities that offers name: one and the same, for two plain prices."""
+    quantities = {quantity for points in curves for quantity, _ in points}
+    return sorted(quantities) if len(quantities) > 1 else quantities
+
+
 def anomaly(new: Curve, old: Curve, *, factor: Fraction, drop_percent: Fraction) -> str | None:
     """Why a change looks like a typing error, at any quantity that either offer names: too many times as dear, or too deep a cut."""
-    for quantity in sorted({point[0] for point in (*old.points, *new.points)}):
+    for quantity in _named(old.points, new.points):
         before, after = old.cost_minor(quantity), new.cost_minor(quantity)
         if after * factor.denominator > before * factor.numerator:
             return f"{before} to {after} for {quantity}: more than {float(factor):g} times"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -69,7 +70,7 @@ class Unit(StrEnum):
     MM = "mm"
 
 
-class PriceRow(Struct, frozen=True, kw_only=True):
+class PriceRow(Struct, frozen=True, kw_only=True, gc=False):
     """One version of one price of one item.
 
     `curve` is a list of (quantity, total in minor units), quantities ascending and counted in multiples of `price_quantity` units of
@@ -200,7 +201,7 @@ class SnapshotChunk(Struct, frozen=True):
     stock: tuple[StockLevel, ...]
 
 
-class PriceRowWire(Struct):
+class PriceRowWire(Struct, gc=False):
     sku: Sku
     kind: PriceKind
     price_id: Id
@@ -214,6 +215,8 @@ class PriceRowWire(Struct):
     cancelled: bool = False
 
     def __post_init__(self) -> None:
+        if self.curve is None and self.amount_minor is not None and self.effective_to is None:
+            return  # as nearly every row of a price list is
         if self.amount_minor is not None and self.curve is not None:
             raise ValueError("amount_minor and curve exclude each other")
         if self.amount_minor is None and self.curve is None and not self.cancelled:
@@ -261,6 +264,7 @@ def price_rows(wires: tuple[PriceRowWire, ...]) -> tuple[PriceRow, ...]:
     return tuple(wire.row() for wire in wires)
 
 
+@lru_cache(maxsize=64)  # a price list begins at one instant
 def utc_ms(instant: datetime) -> int:
     """Milliseconds since 1970 of an instant with a time zone."""
     return (instant - _EPOCH) // timedelta(milliseconds=1)

@@ -104,9 +104,9 @@ def _lines(db: Db) -> Iterator[tuple[str, str]]:
     for row in db.execute(f"SELECT {codec.ITEM_COLUMNS} FROM item WHERE removed = 0"):  # noqa: S608 - constants only
         yield str(row[0]), item_line(_wire_item(row, codes.get(row[0], ())))
     for sku, price_id, rev, kind, curve, start_ms, immediate, end_ms in db.execute(
-        "SELECT p.item_id, price_id, rev, kind, curve, effective_from_ms, immediate, effective_to_ms FROM price_row AS p JOIN item USING "
-        "(item_id) WHERE NOT cancelled AND NOT removed AND NOT EXISTS (SELECT 1 FROM price_withdrawn WHERE withdrawn_row_id = row_id) "
-        "AND NOT EXISTS (SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev)"
+        "SELECT p.item_id, p.price_id, p.rev, kind, curve, effective_from_ms, immediate, effective_to_ms FROM price_newest "
+        "JOIN price_row AS p USING (row_id) JOIN item ON item.item_id = p.item_id WHERE NOT cancelled AND NOT removed "
+        "AND NOT EXISTS (SELECT 1 FROM price_withdrawn WHERE withdrawn_row_id = row_id)"
     ):
         yield sku, price_text(sku, price_id, rev, kind, codec.curve_of(curve).points, None if immediate else start_ms, end_ms)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,14 +14,13 @@ from edge.store import evidence, unknown
 from edge.store import rows as codec
 from edge.store.db import Refused
 from edge.store.journal import make_id
-from edge.store.rows import Db, Stamp
+from edge.store.rows import Db, Known, Stamp
 from edge.view import Delta
 
 BATCH_ANOMALY_ITEMS_MIN = 20  # below this many items a share of the catalogue says nothing
 
 
-@dataclass(frozen=True, slots=True)
-class NewRow:
+class NewRow(msgspec.Struct, frozen=True, gc=False):
     """A price row as it arrives, before it has a row id. `effective_from_ms` None: in force at once."""
 
     item_id: ItemId
@@ -78,9 +77,27 @@ def remove_items(db: Db, item_ids: Iterable[ItemId], delta: Delta) -> None:
 def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, limits: AnomalyLimits | None, delta: Delta) -> Applied:
     """Store price rows (older or equal revs are stale) and put in force what is due. `limits` None: a person released them."""
     applied = Applied([], [])
-    accepted: list[NewRow] = []
-    touched: dict[ItemId, None] = {}
     told = list(new_rows)
+    accepted, again = _sift(db, stamp, told, applied)
+    known = codec.read_known(db, dict.fromkeys([*again, *(new.item_id for new in accepted)]))
+    held = _anomalies(db, accepted, known, limits)
+    for new, reason in held:
+        applied.held.append(_hold(db, stamp, new, reason, source))
+    if held:
+        refused = {id(new) for new, _ in held}
+        accepted = [new for new in accepted if id(new) not in refused]
+    applied.rows = _store_rows(db, stamp, accepted, known, source)
+    _supersede_holds(db, accepted)
+    evidence.member_prices(db, stamp, [row.row_id for row in applied.rows if row.kind is PriceKind.MEMBER])
+    touched = dict.fromkeys([*again, *(row.item_id for row in applied.rows)])
+    _compare(db, stamp, _with_rows({item_id: known[item_id] for item_id in touched}, applied.rows), delta)
+    return applied
+
+
+def _sift(db: Db, stamp: Stamp, told: list[NewRow], applied: Applied) -> tuple[list[NewRow], dict[ItemId, None]]:
+    """The rows that are news; and the items of which HQ has a price again that was withdrawn."""
+    accepted: list[NewRow] = []
+    again: dict[ItemId, None] = {}
     revs = codec.read_revs(db, dict.fromkeys(new.item_id for new in told))
     any_withdrawn = db.execute("SELECT 1 FROM price_withdrawn LIMIT 1").get is not None
     for new in told:
@@ -90,21 +107,24 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
             continue
         applied.stale += 1
         if known[0] == new.rev and any_withdrawn and _un_withdraw(db, known[1]):
-            touched[new.item_id] = None  # HQ has it again
+            again[new.item_id] = None
             if new.kind is PriceKind.MEMBER:
                 evidence.member_price_withdrawn(db, stamp, new.item_id, known[1], withdrawn=False)
-    before = codec.read_in_force_of_all(db, dict.fromkeys(new.item_id for new in accepted))
-    held = _anomalies(db, accepted, before, limits)
-    for new, reason in held:
-        applied.held.append(_hold(db, stamp, new, reason, source))
-    if held:
-        refused = {id(new) for new, _ in held}
-        accepted = [new for new in accepted if id(new) not in refused]
-    applied.rows = _store_rows(db, stamp, accepted, before, source)
-    _supersede_holds(db, accepted)
-    evidence.member_prices(db, stamp, [row.row_id for row in applied.rows if row.kind is PriceKind.MEMBER])
-    _compare(db, stamp, touched | {row.item_id: None for row in applied.rows}, delta)
-    return applied
+    return accepted, again
+
+
+def _with_rows(known: dict[ItemId, Known], stored: Iterable[PriceRow]) -> dict[ItemId, Known]:
+    """What the file has of these items now that rows were added to it."""
+    added: dict[ItemId, dict[str, PriceRow]] = {}
+    for row in stored:
+        of_item = added.setdefault(row.item_id, {})
+        before = of_item.get(row.price_id)
+        if before is None or before.rev < row.rev:
+            of_item[row.price_id] = row
+    for item_id, of_item in added.items():
+        kept = [row for row in known[item_id].rows if row.price_id not in of_item]
+        known[item_id] = Known((*kept, *of_item.values()), known[item_id].in_force)
+    return known
 
 
 def _un_withdraw(db: Db, row_id: int) -> bool:
@@ -120,11 +140,11 @@ def _supersede_holds(db: Db, accepted: Iterable[NewRow]) -> None:
     )
 
 
-def _compare(db: Db, stamp: Stamp, item_ids: Collection[ItemId], delta: Delta) -> None:
-    """These items' rows changed: read them again and put in force what is due."""
-    rows = put_in_force(db, stamp, item_ids, delta)
-    delta.rows.update((item_id, tuple(each)) for item_id, each in rows.items())
-    unknown.rows_changed(db, stamp, item_ids, delta)
+def _compare(db: Db, stamp: Stamp, known: Mapping[ItemId, Known], delta: Delta) -> None:
+    """These items' rows changed: put in force what is due."""
+    _advance(db, stamp, known, delta)
+    delta.rows.update((item_id, each.rows) for item_id, each in known.items())
+    unknown.rows_changed(db, stamp, known, delta)
 
 
 def withdraw_rows(
@@ -143,8 +163,7 @@ def withdraw_rows(
     speaks of it at all (None: of all).
     """
     found = db.execute(
-        "SELECT row_id, item_id, price_id, source FROM price_row AS p WHERE NOT cancelled AND NOT EXISTS "
-        "(SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev)"
+        "SELECT row_id, n.item_id, n.price_id, source FROM price_newest AS n JOIN price_row USING (row_id) WHERE NOT cancelled"
     ).fetchall()
     gone = [
         (row_id, ItemId(item_id))
@@ -162,16 +181,16 @@ def withdraw(db: Db, stamp: Stamp, rows: Iterable[tuple[int, ItemId]], source: s
         if gone is not None and db.execute("SELECT kind FROM price_row WHERE row_id = ?", (row_id,)).get == PriceKind.MEMBER:
             evidence.member_price_withdrawn(db, stamp, item_id, row_id, withdrawn=True)
         touched[item_id] = None
-    _compare(db, stamp, touched, delta)
+    _compare(db, stamp, codec.read_known(db, touched), delta)
 
 
-def _store_rows(db: Db, stamp: Stamp, accepted: list[NewRow], before: Mapping[ItemId, InForce], source: str) -> list[PriceRow]:
+def _store_rows(db: Db, stamp: Stamp, accepted: list[NewRow], known: Mapping[ItemId, Known], source: str) -> list[PriceRow]:
     last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'price_row'").get
     rows: list[PriceRow] = []
     for row_id, new in enumerate(accepted, start=last + 1 if isinstance(last, int) else 1):
         from_ms = new.effective_from_ms
         if from_ms is None:
-            current = before.get(new.item_id)
+            current = known[new.item_id].in_force
             from_ms = max(stamp.wall_ms, current.latched_through_ms if current else 0)
         curve = new.curve or _last_curve(db, new, rows)
         immediate = new.effective_from_ms is None
@@ -199,6 +218,11 @@ def _store_rows(db: Db, stamp: Stamp, accepted: list[NewRow], before: Mapping[It
             for row in rows
         ],
     )
+    db.executemany(
+        "INSERT INTO price_newest VALUES (?, ?, ?, ?) ON CONFLICT(item_id, price_id) DO UPDATE SET rev = excluded.rev, "
+        "row_id = excluded.row_id WHERE excluded.rev > rev",
+        [(row.item_id, row.price_id, row.rev, row.row_id) for row in rows],
+    )
     return rows
 
 
@@ -215,18 +239,20 @@ def _last_curve(db: Db, new: NewRow, before: Iterable[PriceRow]) -> Curve:
     return codec.curve_of(str(text))
 
 
-def put_in_force(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> Mapping[ItemId, list[PriceRow]]:
-    """Compare what should be in force for these items with what is, in the caller's transaction; log the changes. Returns their rows."""
-    before = evidence.last_target(db)
-    rows = codec.read_rows_of_all(db, item_ids)
-    current = codec.read_in_force_of_all(db, rows)
+def put_in_force(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta) -> None:
+    """Compare what should be in force for these items with what is, in the caller's transaction; log the changes."""
+    _advance(db, stamp, codec.read_known(db, item_ids), delta)
+
+
+def _advance(db: Db, stamp: Stamp, known: Mapping[ItemId, Known], delta: Delta) -> None:
     changed: dict[ItemId, InForce] = {}
-    for item_id, each in rows.items():
-        wanted = pricing.advance(current.get(item_id), each, stamp.wall_ms, clock_trusted=stamp.clock_trusted)
+    for item_id, each in known.items():
+        wanted = pricing.advance(each.in_force, each.rows, stamp.wall_ms, clock_trusted=stamp.clock_trusted)
         if wanted is not None:
             changed[item_id] = wanted
     if not changed:
-        return rows
+        return
+    before = evidence.last_target(db)
     db.executemany(
         "INSERT INTO in_force(item_id, row_id, latched_through_ms) VALUES (?, ?, ?) ON CONFLICT(item_id) DO UPDATE "
         "SET row_id = excluded.row_id, latched_through_ms = excluded.latched_through_ms",
@@ -241,17 +267,16 @@ def put_in_force(db: Db, stamp: Stamp, item_ids: Iterable[ItemId], delta: Delta)
         for item_id, wanted in changed.items():
             unknown.target_changed(db, stamp, item_id, wanted, delta)
     evidence.targets(db, stamp, before)
-    return rows
 
 
 # -- anomaly stops ---------------------------------------------------------------------------------------------------------
 
 
-def _anomalies(db: Db, accepted: list[NewRow], before: Mapping[ItemId, InForce], limits: AnomalyLimits | None) -> list[tuple[NewRow, str]]:
+def _anomalies(db: Db, accepted: list[NewRow], known: Mapping[ItemId, Known], limits: AnomalyLimits | None) -> list[tuple[NewRow, str]]:
     if limits is None:
         return []
     moved = [new for new in accepted if new.curve is not None and not new.cancelled]
-    changed = [new for new in moved if (old := before.get(new.item_id)) is not None and new.curve != old.row.curve]
+    changed = [new for new in moved if (old := known[new.item_id].in_force) is not None and new.curve != old.row.curve]
     total = db.execute("SELECT count(*) FROM in_force").get
     assert isinstance(total, int)
     items = len({new.item_id for new in changed})
@@ -260,8 +285,10 @@ def _anomalies(db: Db, accepted: list[NewRow], before: Mapping[ItemId, InForce],
         return [(new, reason) for new in changed]
     found: list[tuple[NewRow, str]] = []
     for new in changed:
+        before = known[new.item_id].in_force
         assert new.curve is not None
-        why = pricing.anomaly(new.curve, before[new.item_id].row.curve, factor=limits.factor, drop_percent=limits.drop_percent)
+        assert before is not None
+        why = pricing.anomaly(new.curve, before.row.curve, factor=limits.factor, drop_percent=limits.drop_percent)
         if why is not None:
             found.append((new, why))
     return found

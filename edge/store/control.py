@@ -14,7 +14,7 @@ from edge.store import catalogue, shelf, unknown
 from edge.store import rows as codec
 from edge.store.catalogue import AnomalyLimits
 from edge.store.db import Refused
-from edge.store.hq_rows import Context, Rejection, curve_of
+from edge.store.hq_rows import Context, Rejection, curve_of, no_longer_waits
 from edge.store.journal import get_meta, outbox_state, record, set_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
@@ -158,19 +158,26 @@ def _cancel_prices(db: Db, stamp: Stamp, target: CancelTarget, source: str, delt
     for hold_id, held_from in db.execute("SELECT hold_id, source FROM price_hold WHERE state = 'held'").fetchall():
         if str(held_from).startswith(of_message):
             catalogue.discard_hold(db, stamp, hold_id, "hq")
-    place = (target.incarnation, target.stream, target.seq)
-    pending = db.execute("SELECT row_id, item_id FROM confirm_wait WHERE incarnation = ? AND stream = ? AND seq = ?", place).fetchall()
-    later = [(int(row_id), ItemId(item_id)) for row_id, item_id in pending if not _was_in_force(db, stamp, row_id)]
-    catalogue.withdraw(db, stamp, later, source, delta)
-    for row_id, item_id in later:
-        db.execute("DELETE FROM confirm_wait WHERE incarnation = ? AND stream = ? AND seq = ? AND row_id = ?", (*place, row_id))
+    pending = db.execute(
+        "SELECT row_id, item_id, place_id FROM confirm_wait JOIN confirm_place USING (place_id) WHERE incarnation = ? AND stream = ? "
+        "AND seq = ?",
+        (target.incarnation, target.stream, target.seq),
+    ).fetchall()
+    later = [
+        (int(row_id), ItemId(item_id), int(place_id))
+        for row_id, item_id, place_id in pending
+        if not _was_in_force(db, stamp, item_id, row_id)
+    ]
+    catalogue.withdraw(db, stamp, [(row_id, item_id) for row_id, item_id, _ in later], source, delta)
+    for row_id, item_id, place_id in later:
+        no_longer_waits(db, item_id, row_id, place_id)
         left = db.execute("SELECT 1 FROM confirm_wait WHERE item_id = ? LIMIT 1", (item_id,)).get
         delta.waiting[item_id] = left is not None
     return len(pending) - len(later)
 
 
-def _was_in_force(db: Db, stamp: Stamp, row_id: int) -> bool:
-    if db.execute("SELECT 1 FROM target_log WHERE row_id = ? LIMIT 1", (row_id,)).get is not None:
+def _was_in_force(db: Db, stamp: Stamp, item_id: str, row_id: int) -> bool:
+    if db.execute("SELECT 1 FROM target_log WHERE item_id = ? AND row_id = ? LIMIT 1", (item_id, row_id)).get is not None:
         return True
     start = db.execute("SELECT effective_from_ms FROM price_row WHERE row_id = ?", (row_id,)).get
     return isinstance(start, int) and start <= stamp.wall_ms

@@ -1,8 +1,8 @@
 """One file, one writer thread, group commit: every transaction is durable before its caller hears of it.
 
 WAL with synchronous=FULL through apsw (docs/adr/0002-sqlite.md). Transactions that wait together share one COMMIT, each in its
-own savepoint. What a till waits for goes before everything else, and a group ends after GROUP_S: a price list on its way in holds no
-lane up. Deltas reach the event loop in commit order, before the callers' futures resolve.
+own savepoint. What a till waits for goes before everything else and is committed without it, and a group ends after GROUP_S: a price list
+on its way in holds no lane up. Deltas reach the event loop in commit order, before the callers' futures resolve.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from edge.store.checkpoint import Checkpointer
 from edge.store.rows import Db
 from edge.view import Delta
 
@@ -79,6 +80,13 @@ class _Jobs(queue.Queue["_Job | None"]):
     def _get(self) -> _Job | None:
         return self._first.popleft() if self._first else self._others.popleft()
 
+    def take(self, *, urgent: bool) -> _Job | None:
+        """The next job that waits, or None where none does; only an urgent one where that is asked. The end is left where it is."""
+        with self.mutex:
+            if self._first:
+                return self._first.popleft()
+            return None if urgent or not self._others or self._others[0] is None else self._others.popleft()
+
 
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     """Open the store's file with the durability settings that every connection shares. Raises StoreError."""
@@ -94,6 +102,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
+            db.execute("PRAGMA temp_store=MEMORY")  # where the pages go that a savepoint could want back
         return db
     except apsw.Error as error:
         raise StoreError(f"{path}: {error}") from error
@@ -124,15 +133,17 @@ class Writer:
         self._path = path
         self._apply = apply
         self._on_fatal = on_fatal
-        self._jobs: queue.Queue[_Job | None] = _Jobs(QUEUE_MAX)
+        self._jobs = _Jobs(QUEUE_MAX)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._checkpointer = Checkpointer(path, connect, self._disk_in_doubt)
         self._open: dict[asyncio.Future[Any], None] = {}  # not yet answered
         self._over: StoreError | None = None
         self.groups = 0
         self.transactions = 0
 
     def start(self) -> None:
+        self._checkpointer.start()
         self._thread.start()
 
     async def run(self, transaction: Transaction[T], *, urgent: bool = False) -> T:
@@ -171,30 +182,43 @@ class Writer:
 
     def _serve(self) -> None:
         db = connect(self._path)
+        self._checkpointer.watch(db)
         while (job := self._jobs.get()) is not None:
             group: list[_Job] = []
-            error = _commit(db, self._grouped(job, group))
+            error = _commit(db, self._grouped(job, group)) or self._hold_back(db)
             self.groups += 1
             self.transactions += len(group)
             self._loop.call_soon_threadsafe(self._finish, group, error)
             if error is not None:
                 break  # after a failed sync the connection's state is not to be trusted: never retry on it
+        self._checkpointer.stop()
         db.close()
 
+    def _hold_back(self, db: apsw.Connection) -> StoreError | None:
+        try:
+            self._checkpointer.hold_back(db)
+        except apsw.Error as error:
+            return _doubt(error)
+        return None
+
+    def _disk_in_doubt(self, error: apsw.Error) -> None:
+        self._loop.call_soon_threadsafe(self._give_up, _doubt(error))
+
     def _grouped(self, job: _Job, group: list[_Job]) -> Iterator[_Job]:
-        """A job, and those that wait by the time that the ones before them are done; `group` gets each of them."""
+        """A job, and those that wait by the time that the ones before them are done; `group` gets each of them.
+
+        Urgent ones join any group, and nothing joins theirs but urgent ones.
+        """
         begin_s = self._loop.time()
+        urgent = False
         while True:
             group.append(job)
             yield job
+            urgent = urgent or job.urgent
             if len(group) == GROUP_MAX or self._loop.time() - begin_s > GROUP_S:
                 return
-            try:
-                more = self._jobs.get_nowait()
-            except queue.Empty:
-                return
+            more = self._jobs.take(urgent=urgent)
             if more is None:
-                self._jobs.put(None)  # for `_serve`, which ends at it
                 return
             job = more
 
@@ -243,11 +267,15 @@ def _commit(db: apsw.Connection, group: Iterable[_Job]) -> StoreError | None:
                 db.execute("ROLLBACK TO job")
             db.execute("RELEASE job")
         db.execute("COMMIT")
-    except apsw.FullError as error:
-        return _failed(db, StoreFull(f"no room for the store's file: {error}"))
     except apsw.Error as error:
-        return _failed(db, StoreError(f"writing the store's file failed: {error}"))
+        return _failed(db, _doubt(error))
     return None
+
+
+def _doubt(error: apsw.Error) -> StoreError:
+    if isinstance(error, apsw.FullError):
+        return StoreFull(f"no room for the store's file: {error}")
+    return StoreError(f"writing the store's file failed: {error}")
 
 
 def _failed(db: apsw.Connection, error: StoreError) -> StoreError:

@@ -7,10 +7,11 @@ does not hold is told as a text and never left out. For a connection of its own:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from edge.evidence import (
     BEGIN,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from edge import pricing
-from edge.model import Curve, Item, ItemId, PriceKind
+from edge.model import Curve, Item, ItemId
 from edge.store import catalogue
 from edge.store import rows as codec
 from edge.store.catalogue import AnomalyLimits, NewRow
@@ -40,42 +39,69 @@ def put_rows(db: Db, stamp: Stamp, rows: Iterable[NewRow], source: str, limits: 
     """Apply price rows and note which of them still have to be confirmed on the shelf. Returns the holds made."""
     applied = catalogue.apply_rows(db, stamp, rows, source, limits, delta)
     parts = source.split("/")
-    if len(parts) == 4:
+    if len(parts) == 4 and applied.rows:
         incarnation, stream, seq, message_id = parts
-        db.executemany(
-            "INSERT OR IGNORE INTO confirm_wait VALUES (?, ?, ?, ?, ?, ?)",
-            [(incarnation, stream, int(seq), message_id, row.item_id, row.row_id) for row in applied.rows],
-        )
+        place_id = db.execute(
+            "INSERT INTO confirm_place(incarnation, stream, seq, message_id, waiting) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT(incarnation, stream, seq) DO UPDATE SET waiting = waiting + excluded.waiting RETURNING place_id",
+            (incarnation, stream, int(seq), message_id, len(applied.rows)),
+        ).get
+        db.executemany("INSERT INTO confirm_wait VALUES (?, ?, ?)", [(row.item_id, row.row_id, place_id) for row in applied.rows])
         delta.waiting.update((row.item_id, True) for row in applied.rows)
     return applied.held
 
 
-def settle(db: Db, stamp: Stamp, item_id: ItemId, row_id: int, labels: int) -> tuple[None, Delta]:
-    """Every label of the item is proven at what is in force (`row_id`): messages that waited only for it are confirmed."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An item all of whose labels are proven at what is in force: which row, on how many labels."""
+
+    item_id: ItemId
+    row_id: int
+    labels: int
+
+
+def settle(db: Db, stamp: Stamp, shown: Iterable[Shown]) -> tuple[None, Delta]:
+    """Messages that waited only for these items are confirmed. An item that meanwhile has another price in force, or due, still waits."""
     delta = Delta()
-    current = codec.read_in_force(db, item_id)
-    if current is None or current.row.row_id != row_id:
-        return None, delta
-    if pricing.advance(current, codec.read_rows(db, item_id), stamp.wall_ms, clock_trusted=True) is not None:
-        return None, delta  # another row is due already, or waits for a trusted clock
+    told = {each.item_id: each for each in shown}
+    known = codec.read_known(db, told)
+    for item_id, each in told.items():
+        current = known[item_id].in_force
+        if current is None or current.row.row_id != each.row_id:
+            continue
+        if pricing.advance(current, known[item_id].rows, stamp.wall_ms, clock_trusted=True) is not None:
+            continue  # another row is due already, or waits for a trusted clock
+        _settle_item(db, stamp, each, max(stamp.wall_ms, current.latched_through_ms), delta)
+    return None, delta
+
+
+def _settle_item(db: Db, stamp: Stamp, shown: Shown, begun_ms: int, delta: Delta) -> None:
     waits = db.execute(
-        "SELECT w.incarnation, w.stream, w.seq, w.message_id, w.row_id FROM confirm_wait AS w JOIN price_row AS p USING (row_id) "
+        "SELECT w.row_id, place_id FROM confirm_wait AS w JOIN price_row AS p USING (row_id) "
         "WHERE w.item_id = ? AND (p.effective_from_ms <= ? OR p.cancelled)",
-        (item_id, max(stamp.wall_ms, current.latched_through_ms)),
+        (shown.item_id, begun_ms),
     ).fetchall()
     if not waits:
-        return None, delta  # what the item waits for is still to come: nothing changed, so nobody need look again
-    for incarnation, stream, seq, message_id, waited_row in waits:
-        key = (incarnation, stream, seq)
-        db.execute("DELETE FROM confirm_wait WHERE incarnation = ? AND stream = ? AND seq = ? AND row_id = ?", (*key, waited_row))
-        rest = db.execute("SELECT count(*) FROM confirm_wait WHERE incarnation = ? AND stream = ? AND seq = ?", key).get
-        if rest == 0:
-            ack = StagedAck(stream, incarnation, seq, message_id, Stage.CONFIRMED, None, labels)
+        return  # what the item waits for is still to come: nothing changed, so nobody need look again
+    for row_id, place_id in waits:
+        done = no_longer_waits(db, shown.item_id, row_id, place_id)
+        if done is not None:
+            incarnation, stream, seq, message_id = done
+            ack = StagedAck(stream, incarnation, seq, message_id, Stage.CONFIRMED, None, shown.labels)
             emit(db, stamp, EventKind.ACK, ack, salt=f"ack {incarnation} {stream} {seq} confirmed")
             delta.outbox_grew = True
-    left = db.execute("SELECT 1 FROM confirm_wait WHERE item_id = ? LIMIT 1", (item_id,)).get
-    delta.waiting[item_id] = left is not None
-    return None, delta
+    delta.waiting[shown.item_id] = db.execute("SELECT 1 FROM confirm_wait WHERE item_id = ? LIMIT 1", (shown.item_id,)).get is not None
+
+
+def no_longer_waits(db: Db, item_id: str, row_id: int, place_id: int) -> tuple[str, str, int, str] | None:
+    """Strike out a row; (incarnation, stream, seq, message id) of its message where no other row of it waits."""
+    db.execute("DELETE FROM confirm_wait WHERE item_id = ? AND row_id = ? AND place_id = ?", (item_id, row_id, place_id))
+    if db.execute("UPDATE confirm_place SET waiting = waiting - 1 WHERE place_id = ? RETURNING waiting", (place_id,)).get != 0:
+        return None
+    gone: tuple[str, str, int, str] = db.execute(
+        "DELETE FROM confirm_place WHERE place_id = ? RETURNING incarnation, stream, seq, message_id", (place_id,)
+    ).fetchone()
+    return gone
 
 
 def new_rows(rows: Iterable[WireRow], currency: str) -> list[NewRow]:
@@ -87,7 +113,7 @@ def new_rows(rows: Iterable[WireRow], currency: str) -> list[NewRow]:
         found.append(
             NewRow(
                 ItemId(row.sku),
-                PriceKind(row.kind),
+                codec.KINDS[row.kind],
                 row.price_id,
                 row.rev,
                 curve_of(row.curve, row.price_quantity) if row.curve else None,
@@ -99,10 +125,11 @@ def new_rows(rows: Iterable[WireRow], currency: str) -> list[NewRow]:
     return found
 
 
-@lru_cache(maxsize=8192)  # prices repeat, from row to row and from list to list
 def curve_of(points: tuple[tuple[int, int], ...], price_quantity: int) -> Curve:
     """A wire curve as the store's: of pieces or of the base unit."""
-    return Curve(tuple((quantity * price_quantity, total) for quantity, total in points))
+    if price_quantity != 1:
+        points = tuple((quantity * price_quantity, total) for quantity, total in points)
+    return codec.curve_through(points)
 
 
 def item_of(wire: WireItem) -> tuple[Item, tuple[tuple[str, int], ...]]:

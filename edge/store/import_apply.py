@@ -127,9 +127,8 @@ _EXISTING: Final[Mapping[FeedKind, str]] = MappingProxyType(
     }
 )
 _EXISTING_PRICES: Final = (
-    "SELECT item_id, price_id FROM price_row AS p WHERE kind = ?1 AND NOT cancelled AND (price_id = 'file' OR price_id LIKE 'file:%') "
-    "AND (item_id, price_id) > (?2, ?3) AND NOT EXISTS (SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id "
-    "AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY item_id, price_id LIMIT ?4"
+    "SELECT n.item_id, n.price_id FROM price_newest AS n JOIN price_row USING (row_id) WHERE kind = ?1 AND NOT cancelled "
+    "AND (n.price_id = 'file' OR n.price_id LIKE 'file:%') AND (n.item_id, n.price_id) > (?2, ?3) ORDER BY n.item_id, n.price_id LIMIT ?4"
 )
 
 

@@ -143,7 +143,7 @@ def price_change(db: Db, new: NewRow, exponent: int) -> tuple[NewRow | None, str
     said = f"price {words(before, exponent)} -> {words(new.curve, exponent)}" if before else f"price {words(new.curve, exponent)}"
     if before == new.curve:
         said = "price's time"
-    return replace(new, rev=rev), said, reprices
+    return msgspec.structs.replace(new, rev=rev), said, reprices
 
 
 def _known(db: Db, item_id: str, price_id: str) -> tuple[int, str, str, int, int | None, int, int] | None:

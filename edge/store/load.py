@@ -45,8 +45,7 @@ def _load_prices(db: Db, delta: Delta) -> None:
     """The newest rev of each price, and what is in force: the same row, for nearly every item. Older ones stay in the file."""
     newest: dict[ItemId, tuple[PriceRow, ...]] = delta.rows
     for row in db.execute(
-        f"SELECT {codec.PRICE_COLUMNS} FROM price_row AS p WHERE NOT EXISTS (SELECT 1 FROM price_row AS n "  # noqa: S608
-        "WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY row_id"
+        f"SELECT {codec.NEWEST_COLUMNS} FROM price_newest AS n CROSS JOIN price_row AS p USING (row_id) ORDER BY p.row_id"  # noqa: S608
     ):
         price = codec.price_row_of(row)
         newest[price.item_id] = (*newest.get(price.item_id, ()), price)

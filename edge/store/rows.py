@@ -38,13 +38,16 @@ PRICE_COLUMNS = (
     "row_id, item_id, kind, price_id, rev, effective_from_ms, effective_to_ms, curve, immediate, "
     "cancelled OR EXISTS (SELECT 1 FROM price_withdrawn WHERE withdrawn_row_id = row_id)"
 )
+NEWEST_COLUMNS = PRICE_COLUMNS.replace("row_id, item_id, kind, price_id, rev", "p.row_id, p.item_id, kind, p.price_id, p.rev", 1).replace(
+    "withdrawn_row_id = row_id", "withdrawn_row_id = p.row_id"
+)
 LABEL_COLUMNS = "label_id, kind, panel, codecs, slot_bytes, firmware, battery_mv, rssi_dbm, last_radio, last_seen_wall_ms, retired"
 BINDING_COLUMNS = "label_id, items, template, aisle, bay, shelf, slot, binding_rev"
 MAY_COLUMNS = "attempt_id, label_id, kind, state, content_hash, grade, gone_boot_id, gone_ms, dwell_ms"
 
 _ITEM_NAMES = tuple(name.strip() for name in ITEM_COLUMNS.split(","))
 _SHARED = frozenset({"item_id", "brand", "sold_by", "net_unit", "tax_class", "origin", "category"})
-_KINDS = {str(kind): kind for kind in PriceKind}
+KINDS = {str(kind): kind for kind in PriceKind}
 _curve_decoder = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _texts_decoder = msgspec.json.Decoder(tuple[str, ...])
 _attributes_decoder = msgspec.json.Decoder(dict[str, str])
@@ -82,7 +85,12 @@ def curve_text(curve: Curve) -> str:
 
 @lru_cache(maxsize=8192)  # a store's prices end in nine and repeat
 def curve_of(text: str) -> Curve:
-    return Curve(_curve_decoder.decode(text))
+    return curve_through(_curve_decoder.decode(text))
+
+
+@lru_cache(maxsize=8192)  # one for the file's rows and those that arrive: what is equal is mostly the same
+def curve_through(points: tuple[tuple[int, int], ...]) -> Curve:
+    return Curve(points)
 
 
 def item_values(item: Item) -> tuple[Any, ...]:
@@ -125,7 +133,7 @@ def price_row_of(row: tuple[Any, ...]) -> PriceRow:
     return PriceRow(
         row_id,
         ItemId(intern(item_id)),
-        _KINDS[kind],
+        KINDS[kind],
         intern(price_id),
         rev,
         from_ms,
@@ -204,57 +212,65 @@ def read_may_set(db: Db, label_id: str) -> list[MayEntry]:
     return [entry for (attempt_id,) in found.fetchall() if (entry := read_may(db, attempt_id)) is not None]
 
 
-def read_rows(db: Db, item_id: str) -> tuple[PriceRow, ...]:
-    """The newest rev of each price_id of an item."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the file has of an item: the newest rev of each of its prices in the order of their row ids, and what is in force."""
+
+    rows: tuple[PriceRow, ...] = ()
+    in_force: InForce | None = None
+
+
+def read_known(db: Db, item_ids: Iterable[ItemId]) -> dict[ItemId, Known]:
+    """Of many items at once; each of them is a key."""
+    rows: dict[ItemId, list[PriceRow]] = {item_id: [] for item_id in item_ids}
+    wanted = json_text([*rows])
     found = db.execute(
-        f"SELECT {PRICE_COLUMNS} FROM price_row AS p WHERE item_id = ? AND NOT EXISTS (SELECT 1 FROM price_row AS n "  # noqa: S608
-        "WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY row_id",
-        (item_id,),
+        f"SELECT {NEWEST_COLUMNS} FROM json_each(?) AS j CROSS JOIN price_newest AS n ON n.item_id = j.value "  # noqa: S608 - constant
+        "CROSS JOIN price_row AS p ON p.row_id = n.row_id",
+        (wanted,),
     )
-    return tuple(price_row_of(each) for each in found)
+    for each in found:
+        row = price_row_of(each)
+        rows[row.item_id].append(row)
+    in_force: dict[str, InForce] = {}
+    for item_id, row_id, latched_ms in db.execute(
+        "SELECT f.item_id, f.row_id, f.latched_through_ms FROM json_each(?) AS j CROSS JOIN in_force AS f ON f.item_id = j.value", (wanted,)
+    ).fetchall():
+        newest = next((row for row in rows[item_id] if row.row_id == row_id), None)
+        in_force[item_id] = InForce(newest or read_row(db, row_id), latched_ms)
+    return {
+        item_id: Known(tuple(sorted(each, key=_row_id) if len(each) > 1 else each), in_force.get(item_id)) for item_id, each in rows.items()
+    }
+
+
+def _ordered(rows: list[PriceRow]) -> tuple[PriceRow, ...]:
+    return tuple(rows) if len(rows) < 2 else tuple(sorted(rows, key=_row_id))
+
+
+def _row_id(row: PriceRow) -> int:
+    return row.row_id
+
+
+def read_row(db: Db, row_id: int) -> PriceRow:
+    return price_row_of(db.execute(f"SELECT {PRICE_COLUMNS} FROM price_row WHERE row_id = ?", (row_id,)).fetchone())  # noqa: S608
 
 
 def read_revs(db: Db, item_ids: Iterable[str]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(newest rev, its row id) by item and price id: from the index alone."""
+    """(newest rev, its row id) by item and price id."""
     found = db.execute(
-        "SELECT p.item_id, p.price_id, max(p.rev), p.row_id FROM json_each(?) AS j CROSS JOIN price_row AS p ON p.item_id = j.value "
-        "GROUP BY p.item_id, p.price_id",
+        "SELECT n.item_id, n.price_id, n.rev, n.row_id FROM json_each(?) AS j CROSS JOIN price_newest AS n ON n.item_id = j.value",
         (json_text([*item_ids]),),
     )
     return {(item_id, price_id): (rev, row_id) for item_id, price_id, rev, row_id in found}
 
 
-def read_rows_of_all(db: Db, item_ids: Iterable[ItemId]) -> dict[ItemId, list[PriceRow]]:
-    """`read_rows` of many items at once; each of them is a key."""
-    rows: dict[ItemId, list[PriceRow]] = {item_id: [] for item_id in item_ids}
-    found = db.execute(
-        f"SELECT {PRICE_COLUMNS} FROM json_each(?) AS j CROSS JOIN price_row AS p ON p.item_id = j.value WHERE NOT EXISTS "  # noqa: S608
-        "(SELECT 1 FROM price_row AS n WHERE n.item_id = p.item_id AND n.price_id = p.price_id AND n.rev > p.rev) ORDER BY p.row_id",
-        (json_text([*rows]),),
-    )
-    for each in found:
-        row = price_row_of(each)
-        rows[row.item_id].append(row)
-    return rows
+def read_rows(db: Db, item_id: ItemId) -> tuple[PriceRow, ...]:
+    """The newest rev of each price_id of an item."""
+    return read_known(db, (item_id,))[item_id].rows
 
 
-def read_in_force_of_all(db: Db, item_ids: Iterable[ItemId]) -> dict[ItemId, InForce]:
-    """`read_in_force` of many items at once; items without a price are left out."""
-    found = db.execute(
-        f"SELECT {PRICE_COLUMNS}, latched_through_ms FROM json_each(?) AS j CROSS JOIN in_force ON item_id = j.value "  # noqa: S608
-        "JOIN price_row USING (row_id, item_id)",
-        (json_text([*item_ids]),),
-    )
-    in_force = (InForce(price_row_of(row[:-1]), row[-1]) for row in found)
-    return {each.row.item_id: each for each in in_force}
-
-
-def read_in_force(db: Db, item_id: str) -> InForce | None:
-    row = db.execute(
-        f"SELECT {PRICE_COLUMNS}, latched_through_ms FROM in_force JOIN price_row USING (row_id, item_id) WHERE item_id = ?",  # noqa: S608
-        (item_id,),
-    ).fetchone()
-    return None if row is None else InForce(price_row_of(row[:-1]), row[-1])
+def read_in_force(db: Db, item_id: ItemId) -> InForce | None:
+    return read_known(db, (item_id,))[item_id].in_force
 
 
 def quote_text(quote: Quote) -> str:

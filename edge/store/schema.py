@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from edge.store.db import SCHEMA_VERSION
-from edge.store.tables import evidence, guard, imports, scan, stock, sync, till
+from edge.store.tables import evidence, guard, imports, price, scan, stock, sync, till
 
 migrations = Migrations("shelfd")
 
@@ -143,7 +143,7 @@ def m002_people_returns_holds_evidence(db: Database) -> None:
 @migrations()
 def m003_imports_and_what_hq_asks(db: Database) -> None:
     """Files that came to the store, who may speak REST, and what HQ and store agree on after an outage."""
-    for statement in _statements(imports.THIRD + sync.THIRD):
+    for statement in _statements(imports.THIRD + sync.THIRD + price.THIRD):
         db.execute(statement)
 
 

@@ -34,6 +34,7 @@ from edge.store import (
     witness,
 )
 from edge.store.db import SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
+from edge.store.hq_rows import Shown
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
 from edge.view import Delta, View
@@ -283,21 +284,10 @@ class Store:
         rows = self.view.rows.get(item_id, ())
         return pricing.advance(self.view.in_force.get(item_id), rows, stamp.wall_ms, clock_trusted=stamp.clock_trusted) is not None
 
-    async def settle(self, item_id: ItemId, row_id: int, labels: int) -> None:
-        """Tell HQ that the shelf shows what is in force for the item."""
-        await self.settle_all([(item_id, row_id, labels)])
-
-    async def settle_all(self, shown: Iterable[tuple[ItemId, int, int]]) -> None:
-        """The same of several items (item, row in force, labels), in one transaction."""
+    async def settle(self, shown: Iterable[Shown]) -> None:
+        """Tell HQ that the shelf shows what is in force for these items."""
         stamp = self.stamp()
-
-        def transaction(db: Db) -> tuple[None, Delta]:
-            delta = Delta()
-            for item_id, row_id, labels in shown:
-                delta.merge(hq_rows.settle(db, stamp, item_id, row_id, labels)[1])
-            return None, delta
-
-        await self.run(transaction)
+        await self.run(lambda db: hq_rows.settle(db, stamp, shown))
 
     def held_prices(self) -> list[tuple[str, str, str, int, str, str]]:
         """(hold id, item, price id, rev, reason, persons as JSON) of the changes that wait for people."""

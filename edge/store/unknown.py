@@ -133,7 +133,7 @@ def _lost(db: Db, attempt_id: int, item_id: str) -> list[Offer]:
     since_ms, until_ms = db.execute("SELECT lost_since_ms, lost_until_ms FROM attempt WHERE attempt_id = ?", (attempt_id,)).fetchone()
     if since_ms is None:
         return []
-    rows = codec.read_rows(db, item_id)
+    rows = codec.read_rows(db, ItemId(item_id))
     asked = [*pricing.asked_for(rows, since_ms, until_ms), *pricing.asked_for(rows, since_ms, until_ms, member=True)]
     return [
         Offer(row.item_id, row.curve, audience=MEMBERS if row.kind is PriceKind.MEMBER else EVERYBODY, row_id=row.row_id) for row in asked

@@ -64,6 +64,9 @@ class MemoryStore(Store):
         self.take_over(delta)
         return result
 
+    def writer_depth(self) -> int:
+        return 0  # whoever asks sees everything written
+
     def take_over(self, delta: Delta) -> None:
         self.view.apply(delta)
         for listener in self.listeners:

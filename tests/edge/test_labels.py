@@ -266,7 +266,7 @@ async def test_an_item_without_a_label_is_confirmed_also_after_the_loop_fell_bef
         raise RuntimeError("planted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shelf.store, "settle_all", broken)
+        patch.setattr(shelf.store, "settle", broken)
         with pytest.raises(BaseExceptionGroup):
             await shelf.prices(price("bread", 190, rev=2))
     shelf.run_loop()

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from edge import planning
 from edge.model import (
@@ -118,7 +119,7 @@ def promised(view: View, now: Moment = IN_FORCE) -> list[tuple[str, int]]:
 
 def with_member(amount: int, *, template: str = "shelf", quantity: int = 1, **more: Any) -> View:
     """Milk at 1.00, and a price for members."""
-    member = replace(row(PriceKind.MEMBER, amount, row_id=9, quantity=quantity), **more)
+    member = structs.replace(row(PriceKind.MEMBER, amount, row_id=9, quantity=quantity), **more)
     view = shop(row(PriceKind.BASE, 100), template=template)
     view.apply(Delta(rows={MILK: (row(PriceKind.BASE, 100), member)}))
     return view
@@ -157,14 +158,14 @@ def test_a_clock_that_nobody_vouches_for_ends_only_what_the_label_was_not_told()
     view.apply(Delta(may={(L1, 3): MayEntry(AttemptId(3), L1, MayKind.PICTURE, MayState.OPEN, "h", told)}))
     assert promised(view, Moment(20, clock_trusted=False)) == [("all", 100), ("member", 80)]
     assert len(promised(view, Moment(20))) == 1
-    cheaper = replace(row(PriceKind.MEMBER, 70, row_id=10), price_id="n", effective_from_ms=15)
+    cheaper = structs.replace(row(PriceKind.MEMBER, 70, row_id=10), price_id="n", effective_from_ms=15)
     view.apply(Delta(rows={MILK: (*view.rows[MILK], cheaper)}))
     assert promised(view, Moment(20, clock_trusted=False)) == [("all", 100), ("member", 70)]
 
 
 def test_what_is_struck_through_is_the_base_price_of_now() -> None:
     base, later, promo = row(PriceKind.BASE, 100), row(PriceKind.BASE, 130, row_id=2), row(PriceKind.PROMO, 80, row_id=3)
-    view = shop(base, replace(later, price_id="b2", effective_from_ms=50), promo)
+    view = shop(base, structs.replace(later, price_id="b2", effective_from_ms=50), promo)
     struck = [wanted_picture(view, LABEL, FACTS, Moment(at)).fields.items[0].was_price_minor for at in (0, 49, 50)]
     assert struck == [100, 100, 130]
 
@@ -222,7 +223,7 @@ def own(tmp_path: Path) -> PictureFacts:
 
 def two_items(template: str) -> View:
     view = shop(row(PriceKind.BASE, 100), template=template)
-    bread = replace(row(PriceKind.BASE, 250, row_id=2), item_id=BREAD)
+    bread = structs.replace(row(PriceKind.BASE, 250, row_id=2), item_id=BREAD)
     bound = Binding(L1, (MILK, BREAD), template, Place(), 2)
     view.apply(Delta(items={BREAD: Item(BREAD, "Bread")}, in_force={BREAD: InForce(bread, 5)}, bindings={L1: bound}))
     return view
@@ -255,7 +256,7 @@ def test_stock_is_part_of_a_picture_only_where_the_template_reads_it(own: Pictur
 
 def test_an_offer_shows_its_last_day_in_the_stores_zone_and_its_bundle() -> None:
     ends = datetime(2026, 12, 1, tzinfo=ZoneInfo("Europe/Berlin"))
-    promo = replace(row(PriceKind.PROMO, 80), effective_to_ms=int(ends.timestamp() * 1000), curve=Curve(((1, 80), (3, 200))))
+    promo = structs.replace(row(PriceKind.PROMO, 80), effective_to_ms=int(ends.timestamp() * 1000), curve=Curve(((1, 80), (3, 200))))
     facts = replace(FACTS, timezone=ends.tzinfo or UTC)
     item = wanted_picture(shop(row(PriceKind.BASE, 100), promo), LABEL, facts).fields.items[0]
     assert (item.offer_ends, item.multi_buy) == ("2026-11-30", (3, 200))

@@ -10,6 +10,7 @@ import pytest
 from edge.hq_ports import Outcome
 from edge.model import ItemId
 from edge.store import catalogue
+from edge.store.hq_rows import Shown
 from protocols.hq import HELD_ROWS_MAX, StreamCursor, utc_text
 from tests.edge.shop import (
     BREAD,
@@ -279,7 +280,7 @@ async def test_a_chunk_that_no_manifest_names_is_refused(stocked: Shop) -> None:
 
 
 async def settle(shop: Shop, item_id: ItemId, labels: int = 1) -> None:
-    await shop.store.settle(item_id, shop.store.view.in_force[item_id].row.row_id, labels)
+    await shop.store.settle([Shown(item_id, shop.store.view.in_force[item_id].row.row_id, labels)])
 
 
 def confirmed(shop: Shop) -> list[int]:
@@ -302,7 +303,7 @@ async def test_a_message_that_is_no_longer_in_force_is_confirmed_with_the_one_th
     await stocked.prices(price("milk", 110, rev=2))
     stale_row = stocked.store.view.in_force[MILK].row.row_id
     await stocked.prices(price("milk", 120, rev=3))
-    await stocked.store.settle(MILK, stale_row, 1)
+    await stocked.store.settle([Shown(MILK, stale_row, 1)])
     assert confirmed(stocked) == []
     await settle(stocked, MILK)
     assert confirmed(stocked) == [1, 2]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
+from msgspec import structs
+
 from edge import desk, planning, pricing
 from edge.demo.hq_books import HqBooks
 from edge.hq_outbox import OutboxPublisher, Upward
@@ -63,7 +65,7 @@ def stale_hq_command_accepted() -> Iterator[Change]:
         found = []
         for new in new_rows:
             known = db.execute("SELECT max(rev) FROM price_row WHERE item_id = ? AND price_id = ?", (new.item_id, new.price_id)).get
-            found.append(replace(new, rev=known + 1) if known is not None and known > new.rev else new)
+            found.append(structs.replace(new, rev=known + 1) if known is not None and known > new.rev else new)
         return apply_rows(db, stamp, found, *rest)
 
     yield inbox, "receive", take_all
