@@ -104,6 +104,7 @@ class HqSync:
         link = MqttLink(broker_address(enrolment.broker), f"{enrolment.store}-hq")
         upward = Upward(enrolment.topics, self._clock, self._timings, self.counters, self._publish_refused)
         failures = 0
+        self._ask_for(await self._store.tend())  # a snapshot that a restart interrupted needs no HQ
         while not self._enrolled.is_set():
             started_ms = self._clock.link_ms()
             try:

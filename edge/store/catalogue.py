@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -53,16 +53,43 @@ class Applied:
 
 def put_items(db: Db, items: Iterable[tuple[Item, tuple[tuple[str, int], ...]]], delta: Delta) -> None:
     """Insert or replace items with their (gtin14, pack_quantity) codes. A code belongs to the item that named it last."""
-    for item, codes in items:
-        marks = ", ".join("?" * 18)
-        db.execute(f"INSERT OR REPLACE INTO item({codec.ITEM_COLUMNS}) VALUES ({marks})", codec.item_values(item))  # noqa: S608
-        for (gone,) in db.execute("SELECT gtin14 FROM barcode WHERE item_id = ?", (item.item_id,)).fetchall():
-            delta.barcodes[gone] = None
-        db.execute("DELETE FROM barcode WHERE item_id = ?", (item.item_id,))
-        for gtin14, pack_quantity in codes:
-            db.execute("INSERT OR REPLACE INTO barcode VALUES (?, ?, ?)", (gtin14, item.item_id, pack_quantity))
-            delta.barcodes[gtin14] = (item.item_id, pack_quantity)
-        delta.items[item.item_id] = item
+    told = list(items)
+    names = codec.json_text([item.item_id for item, _ in told])
+    known: dict[str, tuple[object, ...]] = {
+        row[0]: row
+        for row in db.execute(
+            f"SELECT {codec.ITEM_COLUMNS} FROM json_each(?) AS j CROSS JOIN item ON item_id = j.value",  # noqa: S608 - constant
+            (names,),
+        )
+    }
+    codes_before: dict[str, dict[str, int]] = {}
+    for item_id, gtin14, pack_quantity in db.execute(
+        "SELECT item_id, gtin14, pack_quantity FROM json_each(?) AS j CROSS JOIN barcode ON item_id = j.value", (names,)
+    ):
+        codes_before.setdefault(item_id, {})[gtin14] = pack_quantity
+    for item, codes in told:
+        values = codec.item_values(item)
+        if known.pop(item.item_id, None) == values and codes_before.get(item.item_id, {}) == dict(codes):
+            known[item.item_id] = values
+            continue  # as most of a catalogue that comes again
+        _put_item(db, item, values, codes, delta)
+
+
+def _put_item(db: Db, item: Item, values: tuple[object, ...], codes: Iterable[tuple[str, int]], delta: Delta) -> None:
+    marks = ", ".join("?" * len(values))
+    db.execute(f"INSERT OR REPLACE INTO item({codec.ITEM_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+    for (gone,) in db.execute("DELETE FROM barcode WHERE item_id = ? RETURNING gtin14", (item.item_id,)).fetchall():
+        delta.barcodes[gone] = None
+    for gtin14, pack_quantity in codes:
+        db.execute("INSERT OR REPLACE INTO barcode VALUES (?, ?, ?)", (gtin14, item.item_id, pack_quantity))
+        delta.barcodes[gtin14] = (item.item_id, pack_quantity)
+    delta.items[item.item_id] = item
+
+
+def page_of_items(db: Db, after: str, limit: int) -> list[str]:
+    """Items that are sold, in the order of their ids."""
+    found = db.execute("SELECT item_id FROM item WHERE removed = 0 AND item_id > ? ORDER BY item_id LIMIT ?", (after, limit))
+    return [str(each) for (each,) in found.fetchall()]
 
 
 def remove_items(db: Db, item_ids: Iterable[ItemId], delta: Delta) -> None:
@@ -147,30 +174,24 @@ def _compare(db: Db, stamp: Stamp, known: Mapping[ItemId, Known], delta: Delta) 
     unknown.rows_changed(db, stamp, known, delta)
 
 
-def withdraw_rows(
-    db: Db,
-    stamp: Stamp,
-    named: set[tuple[str, str]],
-    is_newer: Callable[[str], bool],
-    source: str,
-    delta: Delta,
-    *,
-    within: Callable[[str], bool] | None = None,
-) -> None:
-    """Prices that a whole catalogue does not name (by item and price id) are no longer HQ's, as if cancelled.
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The newest version of a price: where it is, and what told it."""
 
-    `is_newer` says of a row's source whether it came after that catalogue was written. `within` says of an item whether the catalogue
-    speaks of it at all (None: of all).
-    """
+    row_id: int
+    item_id: ItemId
+    price_id: str
+    source: str
+
+
+def page_of_prices(db: Db, after_item: str, after_price: str, limit: int) -> list[Priced]:
+    """The newest versions that are not cancelled, in the order of item and price id."""
     found = db.execute(
-        "SELECT row_id, n.item_id, n.price_id, source FROM price_newest AS n JOIN price_row USING (row_id) WHERE NOT cancelled"
-    ).fetchall()
-    gone = [
-        (row_id, ItemId(item_id))
-        for row_id, item_id, price_id, row_source in found
-        if (item_id, price_id) not in named and not is_newer(row_source) and (within is None or within(item_id))
-    ]
-    withdraw(db, stamp, gone, source, delta)
+        "SELECT row_id, n.item_id, n.price_id, source FROM price_newest AS n CROSS JOIN price_row USING (row_id) "
+        "WHERE NOT cancelled AND (n.item_id, n.price_id) > (?, ?) ORDER BY n.item_id, n.price_id LIMIT ?",
+        (after_item, after_price, limit),
+    )
+    return [Priced(*each) for each in found.fetchall()]
 
 
 def withdraw(db: Db, stamp: Stamp, rows: Iterable[tuple[int, ItemId]], source: str, delta: Delta) -> None:

@@ -46,8 +46,7 @@ class Result:
 
     held: list[str] = field(default_factory=list)
     remark: str | None = None
-    staged: bool = False  # part of a snapshot that is not complete yet
-    swapped: bool = False  # a snapshot is in force: the price stream may go on
+    staged: bool = False  # part of a snapshot that is not in force yet
 
 
 def apply_body(turn: Turn, message: hq.Message, delta: Delta) -> Result:
@@ -65,12 +64,10 @@ def apply_body(turn: Turn, message: hq.Message, delta: Delta) -> Result:
             snapshots.note_items(db, message, batch)
         case SnapshotManifest() as manifest:
             snapshots.begin(db, stamp, message, manifest)
-            swapped = snapshots.swap_if_complete(db, stamp, source, context, turn.acks, delta)
-            return Result(staged=not swapped, swapped=swapped)
+            return Result(staged=True)
         case SnapshotChunk() as chunk:
-            snapshots.stage(db, chunk, hq.raw_body(message.raw))
-            swapped = snapshots.swap_if_complete(db, stamp, source, context, turn.acks, delta)
-            return Result(staged=not swapped, swapped=swapped)
+            snapshots.stage(db, chunk, hq.raw_body(message.raw), context)
+            return Result(staged=True)
         case StockAdjust() | StockCount() | StockHold() | StockRelease() | StockEscrow() | StockDigest() | Observations() as body:
             stock_wire.apply(db, stamp, body, delta)
         case LotRecall(sku=sku, lots=lots, all_lots=all_lots, reason=reason):

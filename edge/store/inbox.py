@@ -53,6 +53,7 @@ class Received:
     decision: hq.Decision
     asked: tuple[hq.Message, ...] = ()  # queries to answer
     controlled: bool = False  # settings or keys changed
+    complete: bool = False  # a snapshot is all here: it wants to be put in force
 
 
 def receive(db: Db, stamp: Stamp, message: hq.Message, context: Context) -> tuple[Received, Delta]:
@@ -84,17 +85,43 @@ def receive(db: Db, stamp: Stamp, message: hq.Message, context: Context) -> tupl
         case _:
             pass
     turn.acks.write()
-    return Received(decision, tuple(turn.asked), turn.controlled), turn.delta
+    complete = message.stream is hq.Stream.BULK and snapshots.is_complete(db)
+    return Received(decision, tuple(turn.asked), turn.controlled, complete), turn.delta
 
 
 def receive_shared(db: Db, stamp: Stamp, chunk: ZoneChunk, context: Context) -> tuple[bool, Delta]:
-    """Keep a zone's chunk, and put the snapshot in force that it completes. False: nobody asked for it yet."""
+    """Keep a zone's chunk. False: nobody asked for it yet."""
     turn = _turn(db, stamp, context)
-    wanted = context.prices_from_hq and snapshots.stage_shared(db, stamp, chunk)
-    if wanted:
-        _swap_shared(turn, chunk)
-    turn.acks.write()
+    try:
+        wanted = context.prices_from_hq and snapshots.stage_shared(db, stamp, chunk, context)
+    except snapshots.Spoiled as error:
+        snapshots.abandon(db)
+        alert(db, stamp, "hq_snapshot", str(error))
+        turn.delta.outbox_grew = True
+        return False, turn.delta
     return wanted, turn.delta
+
+
+def swap_on(db: Db, stamp: Stamp, swap: snapshots.Swap, context: Context) -> tuple[Received | None, Delta]:
+    """Put the next piece of a snapshot in force; what became of it once that was the last one, None before."""
+    turn = _turn(db, stamp, context)
+    if swap.step(db, stamp, context, turn.delta):
+        return None, turn.delta
+    swap.end(db, turn.acks, turn.delta)
+    _go_on(turn)
+    turn.acks.write()
+    return Received(hq.InOrder(), tuple(turn.asked), turn.controlled, snapshots.is_complete(db)), turn.delta
+
+
+def give_up_swap(db: Db, stamp: Stamp, reason: str, context: Context) -> tuple[Received, Delta]:
+    """A snapshot that a fault of this program's own keeps from coming into force: what waits for it goes on, and somebody is told."""
+    turn = _turn(db, stamp, context)
+    snapshots.abandon(db)
+    alert(db, stamp, "hq_snapshot", reason[:REASON_MAX_CHARS])
+    turn.delta.outbox_grew = True
+    _go_on(turn)
+    turn.acks.write()
+    return Received(hq.InOrder(), tuple(turn.asked), turn.controlled), turn.delta
 
 
 def tend(db: Db, stamp: Stamp, context: Context) -> tuple[Received, Delta]:
@@ -105,7 +132,7 @@ def tend(db: Db, stamp: Stamp, context: Context) -> tuple[Received, Delta]:
     if due is not None:
         turn.acks.staged(*due, in_force=False)
     turn.acks.write()
-    return Received(hq.InOrder(), tuple(turn.asked), turn.controlled), turn.delta
+    return Received(hq.InOrder(), tuple(turn.asked), turn.controlled, snapshots.is_complete(db)), turn.delta
 
 
 def needs_tending(db: Db, stamp: Stamp) -> bool:
@@ -177,6 +204,8 @@ def _must_wait(turn: Turn, message: hq.Message) -> bool:
 
 def _unmet(db: Db, message: hq.Message) -> str | None:
     """The place that a message comes after and that is not reached, None where there is none. A snapshot counts when it is in force."""
+    if message.stream in (hq.Stream.PRICE, hq.Stream.BULK) and snapshots.is_complete(db):
+        return "the snapshot that is being put in force"
     at = streams.cursors(db) if message.after else {}
     for stream, position in message.after.items():
         cursor = at.get(stream)
@@ -206,7 +235,7 @@ def _apply_one(turn: Turn, message: hq.Message) -> None:
         _check(turn, message)
         result = apply_body(turn, message, part)
         turn.delta.merge(part)
-        staged, reason = result.staged or result.swapped, result.remark
+        staged, reason = result.staged, result.remark
         if result.held:
             stage, reason = Stage.HELD, f"held for a person: {', '.join(result.held)}"
     except snapshots.Spoiled as error:
@@ -248,24 +277,8 @@ def _check(turn: Turn, message: hq.Message) -> None:
 
 
 def _tell_staging(turn: Turn, message: hq.Message) -> None:
-    """A manifest or chunk is kept; where it completed the snapshot, that was told already."""
+    """A manifest or chunk is kept."""
     assert message.seq is not None
     row = turn.db.execute("SELECT incarnation, seq FROM snapshot WHERE state = 'staging'").fetchone()
     if row is not None:
         turn.acks.staged(str(row[0]), int(row[1]), message.seq, in_force=False)
-
-
-def _swap_shared(turn: Turn, chunk: ZoneChunk) -> None:
-    turn.db.execute("SAVEPOINT message")
-    part = Delta()
-    try:
-        source = f"{chunk.incarnation}/zone/{chunk.zone}/{chunk.id}"
-        if snapshots.swap_if_complete(turn.db, turn.stamp, source, turn.context, turn.acks, part):
-            turn.delta.merge(part)
-            _go_on(turn)
-    except snapshots.Spoiled as error:
-        turn.db.execute("ROLLBACK TO message")
-        snapshots.abandon(turn.db)
-        alert(turn.db, turn.stamp, "hq_snapshot", str(error))
-        turn.delta.outbox_grew = True
-    turn.db.execute("RELEASE message")

@@ -1,10 +1,14 @@
-"""Snapshots: staged chunk by chunk, put in force in one transaction when every chunk that the manifest names is here."""
+"""Snapshots: staged chunk by chunk, put in force piece by piece when every chunk that the manifest names is here.
+
+A piece is a transaction of some milliseconds, so that no till waits for a catalogue. Until the last one the snapshot is not in force: HQ is
+not told so, and what HQ says next waits. A store that stops in between begins anew, and finds what is in force already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,21 +17,27 @@ from edge.stock import Cause
 from edge.store import catalogue, stock, streams
 from edge.store import rows as codec
 from edge.store.acks import Acks
-from edge.store.db import Refused
 from edge.store.hq_rows import Context, Rejection, item_of, new_rows
 from edge.store.journal import set_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols import hq
 from protocols.hq_buckets import bucket_of
-from protocols.hq_messages import BadBody, ItemBatch, SnapshotChunk, SnapshotManifest, StockLevel, decode_chunk
+from protocols.hq_messages import BadBody, ChunkRef, ItemBatch, SnapshotChunk, SnapshotManifest, StockLevel, decode_chunk
+from protocols.hq_messages import Item as WireItem
+from protocols.hq_messages import PriceRow as WireRow
 from protocols.hq_zone import ZoneChunk
 
 LOOSE_CHUNKS_MAX: Final = 1_000  # of zones, kept until a manifest names them: one catalogue of the largest kind
+SLICE_ROWS: Final = 100  # put in force in one transaction: some 3 ms
+PAGE_ROWS: Final = 500  # looked through in one transaction for what is gone
+
+T = TypeVar("T")
+_Piece = Callable[[Db, Stamp, Context, Delta], None]
 
 
 class Spoiled(Rejection):
-    """A snapshot came whole and its content cannot be used: nothing of it was, and it will not get better."""
+    """A snapshot's content cannot be used: nothing of it was, and it will not get better."""
 
 
 def abandon(db: Db) -> None:
@@ -65,20 +75,28 @@ def missing_chunks(db: Db) -> tuple[str, tuple[int, ...]] | None:
     return manifest.snapshot_id, tuple(ref.n for ref in manifest.chunks if ref.n not in present)
 
 
-def stage(db: Db, chunk: SnapshotChunk, body: bytes) -> None:
-    """Keep a chunk of the stream. Raises Rejection for one that the manifest does not name."""
+def stage(db: Db, chunk: SnapshotChunk, body: bytes, context: Context) -> None:
+    """Keep a chunk of the stream. Raises Rejection for one that the manifest does not name, Spoiled for one that cannot be used."""
     manifest = staging(db)
     if manifest is None or manifest.snapshot_id != chunk.snapshot_id:
         raise Rejection(f"chunk of snapshot {chunk.snapshot_id}, which is not being received")
     if chunk.n >= len(manifest.chunks) or manifest.chunks[chunk.n].sha256 != chunk.sha256:
         raise Rejection(f"chunk {chunk.n} is not the one that the manifest of {chunk.snapshot_id} names")
+    _check(chunk, context)
     db.execute("INSERT OR REPLACE INTO snapshot_chunk VALUES (?, ?, ?)", (chunk.snapshot_id, chunk.n, body))
 
 
-def stage_shared(db: Db, stamp: Stamp, chunk: ZoneChunk) -> bool:
-    """Keep a zone's chunk: for the snapshot that is being received where it names it, else for one to come. False: nothing new."""
+def stage_shared(db: Db, stamp: Stamp, chunk: ZoneChunk, context: Context) -> bool:
+    """Keep a zone's chunk: for the snapshot that is being received where it names it, else for one to come. False: nothing new.
+
+    Raises Spoiled for one that cannot be used.
+    """
     manifest = staging(db)
     named = [ref.n for ref in manifest.chunks if ref.sha256 == chunk.sha256] if manifest is not None else []
+    try:
+        _check(decode_chunk("", 0, chunk.sha256, chunk.body), context)
+    except BadBody as error:
+        raise Spoiled(f"chunk {chunk.id} of zone {chunk.zone}: {error}") from error
     if manifest is not None and named:
         for n in named:
             db.execute("INSERT OR IGNORE INTO snapshot_chunk VALUES (?, ?, ?)", (manifest.snapshot_id, n, chunk.body))
@@ -90,69 +108,145 @@ def stage_shared(db: Db, stamp: Stamp, chunk: ZoneChunk) -> bool:
     return False
 
 
+def _check(chunk: SnapshotChunk, context: Context) -> None:
+    try:
+        new_rows(chunk.rows, context.currency)
+    except Rejection as error:
+        raise Spoiled(f"snapshot {chunk.snapshot_id}: {error}") from error
+
+
 def note_items(db: Db, message: hq.Message, batch: ItemBatch) -> None:
     """Remember where HQ's last word about these items came from."""
     for sku in (*(item.sku for item in batch.items), *batch.removed):
         db.execute("INSERT OR REPLACE INTO item_change VALUES (?, ?, ?)", (sku, message.incarnation, message.seq))
 
 
-def swap_if_complete(db: Db, stamp: Stamp, source: str, context: Context, acks: Acks, delta: Delta) -> bool:
-    """Put a complete snapshot in force: its part of items, prices and codes replaced as a whole, the price stream set to its base.
+def is_complete(db: Db) -> bool:
+    """Whether a snapshot is all here and not in force yet."""
+    missing = missing_chunks(db)
+    return missing is not None and not missing[1]
 
-    Every chunk was compared with its hash in the manifest when it came, so "not named" means gone. What the price stream said after
-    the snapshot's base stays. True: the price stream may have moved, and what waits in it can go on.
+
+class Swap:
+    """A complete snapshot on its way into force: its part of items, prices and codes is replaced, the price stream set to its base.
+
+    Every chunk was compared with its hash in the manifest when it came, so "not named" means gone. What the price stream said after the
+    snapshot's base stays.
     """
-    row = db.execute("SELECT manifest, incarnation, seq FROM snapshot WHERE state = 'staging'").fetchone()
-    if row is None:
-        return False
-    manifest = msgspec.json.decode(str(row[0]), type=SnapshotManifest)
-    present = db.execute("SELECT count(*) FROM snapshot_chunk WHERE snapshot_id = ?", (manifest.snapshot_id,)).get
-    if present != len(manifest.chunks):
-        return False
-    try:
-        _replace(db, stamp, manifest, source, context, delta)
-    except (Rejection, Refused, BadBody) as error:
-        raise Spoiled(f"snapshot {manifest.snapshot_id}: {error}") from error
-    db.execute("UPDATE snapshot SET state = 'old' WHERE state = 'live'")
-    db.execute("UPDATE snapshot SET state = 'live' WHERE snapshot_id = ?", (manifest.snapshot_id,))
-    set_meta(db, "generation", manifest.snapshot_id)
-    db.execute("DELETE FROM snapshot_chunk")
-    db.execute("DELETE FROM loose_chunk")
-    _move_price_stream(db, manifest)
-    delta.generation = manifest.snapshot_id
-    told = streams.cursors(db).get("bulk")
-    if row[1] and told is not None and told.incarnation == row[1]:
-        acks.staged(row[1], row[2], told.seq, in_force=True)
-    return True
 
+    def __init__(self, db: Db) -> None:
+        """Reads what does not change until the end, as nothing else that HQ says is applied. There must be a complete snapshot."""
+        text, incarnation, self._seq, message_id = db.execute(
+            "SELECT manifest, incarnation, seq, message_id FROM snapshot WHERE state = 'staging'"
+        ).fetchone()
+        self._manifest = msgspec.json.decode(str(text), type=SnapshotManifest)
+        self._incarnation = str(incarnation)
+        self._source = f"{incarnation}/bulk/{self._seq}/{message_id}"
+        scope = self._manifest.scope
+        self._buckets = None if scope is None else frozenset(scope.buckets)
+        self._newer = _said_since(db, self._manifest)
+        self._items: set[str] = set()
+        self._prices: set[tuple[str, str]] = set()
+        self._pieces = self._all_pieces()
 
-def _replace(db: Db, stamp: Stamp, manifest: SnapshotManifest, source: str, context: Context, delta: Delta) -> None:
-    buckets = None if manifest.scope is None else frozenset(manifest.scope.buckets)
-    newer = _said_since(db, manifest)
-    before = {str(each) for (each,) in db.execute("SELECT item_id FROM item WHERE removed = 0").fetchall()}
-    named: set[str] = set()
-    named_prices: set[tuple[str, str]] = set()
-    for ref in manifest.chunks:
-        body = db.execute("SELECT body FROM snapshot_chunk WHERE snapshot_id = ? AND n = ?", (manifest.snapshot_id, ref.n)).get
+    @property
+    def snapshot_id(self) -> str:
+        return self._manifest.snapshot_id
+
+    def step(self, db: Db, stamp: Stamp, context: Context, delta: Delta) -> bool:
+        """Put the next piece in force, in the caller's transaction. False: all is done but the end."""
+        piece = next(self._pieces, None)
+        if piece is not None:
+            piece(db, stamp, context, delta)
+        return piece is not None
+
+    def end(self, db: Db, acks: Acks, delta: Delta) -> None:
+        """In force from here on: the price stream may have moved, and what waits in it can go on."""
+        db.execute("UPDATE snapshot SET state = 'old' WHERE state = 'live'")
+        db.execute("UPDATE snapshot SET state = 'live' WHERE snapshot_id = ?", (self.snapshot_id,))
+        set_meta(db, "generation", self.snapshot_id)
+        db.execute("DELETE FROM snapshot_chunk")
+        db.execute("DELETE FROM loose_chunk")
+        _forget_said(db, self._manifest)
+        _move_price_stream(db, self._manifest)
+        delta.generation = self.snapshot_id
+        told = streams.cursors(db).get("bulk")
+        if self._incarnation and told is not None and told.incarnation == self._incarnation:
+            acks.staged(self._incarnation, self._seq, told.seq, in_force=True)
+
+    def _all_pieces(self) -> Iterator[_Piece]:
+        """Each is made when the one before it is in force."""
+        for ref in self._manifest.chunks:
+            found: list[SnapshotChunk] = []
+            yield partial(self._read, ref, found)
+            chunk = found[0]
+            for items in _sliced(chunk.items):
+                yield partial(self._put_items, items)
+            for rows in _sliced(chunk.rows):
+                yield partial(self._put_rows, rows)
+            for levels in _sliced(chunk.stock):
+                yield partial(self._put_stock, levels)
+        after: list[tuple[str, str]] = [("", "")]
+        while after:
+            yield partial(self._remove_items, after)
+        after = [("", "")]
+        while after:
+            yield partial(self._withdraw_prices, after)
+
+    def _read(self, ref: ChunkRef, found: list[SnapshotChunk], db: Db, _stamp: Stamp, _context: Context, _delta: Delta) -> None:
+        body = db.execute("SELECT body FROM snapshot_chunk WHERE snapshot_id = ? AND n = ?", (self.snapshot_id, ref.n)).get
         assert isinstance(body, bytes)
-        chunk = decode_chunk(manifest.snapshot_id, ref.n, ref.sha256, body)
-        catalogue.put_items(db, (item_of(each) for each in chunk.items if each.sku not in newer), delta)
-        catalogue.apply_rows(db, stamp, new_rows(chunk.rows, context.currency), source, context.limits, delta)
-        _open_stock(db, stamp, manifest.snapshot_id, chunk.stock, delta)
-        named |= {item.sku for item in chunk.items}
-        named_prices |= {(row.sku, row.price_id) for row in chunk.rows}
-    gone = sorted(sku for sku in before - named - newer if _within(buckets, sku))
-    catalogue.remove_items(db, map(ItemId, gone), delta)
-    catalogue.withdraw_rows(
-        db, stamp, named_prices, partial(_came_after, manifest), source, delta, within=partial(_within, buckets) if buckets else None
-    )
+        chunk = decode_chunk(self.snapshot_id, ref.n, ref.sha256, body)
+        self._items.update(item.sku for item in chunk.items)
+        self._prices.update((row.sku, row.price_id) for row in chunk.rows)
+        found.append(chunk)
+
+    def _put_items(self, items: tuple[WireItem, ...], db: Db, _stamp: Stamp, _context: Context, delta: Delta) -> None:
+        catalogue.put_items(db, (item_of(each) for each in items if each.sku not in self._newer), delta)
+
+    def _put_rows(self, rows: tuple[WireRow, ...], db: Db, stamp: Stamp, context: Context, delta: Delta) -> None:
+        catalogue.apply_rows(db, stamp, new_rows(rows, context.currency), self._source, context.limits, delta)
+
+    def _put_stock(self, levels: tuple[StockLevel, ...], db: Db, stamp: Stamp, _context: Context, delta: Delta) -> None:
+        _open_stock(db, stamp, self.snapshot_id, levels, delta)
+
+    def _remove_items(self, after: list[tuple[str, str]], db: Db, _stamp: Stamp, _context: Context, delta: Delta) -> None:
+        """A page of the catalogue: what the snapshot speaks of and does not name is no longer sold. `after` is emptied at the end."""
+        page = catalogue.page_of_items(db, after.pop()[0], PAGE_ROWS)
+        gone = [sku for sku in page if sku not in self._items and sku not in self._newer and _within(self._buckets, sku)]
+        catalogue.remove_items(db, map(ItemId, gone), delta)
+        after.extend((sku, "") for sku in page[PAGE_ROWS - 1 :])
+
+    def _withdraw_prices(self, after: list[tuple[str, str]], db: Db, stamp: Stamp, _context: Context, delta: Delta) -> None:
+        """A page of the prices: what the snapshot speaks of and does not name is no longer HQ's. `after` is emptied at the end."""
+        page = catalogue.page_of_prices(db, *after.pop(), PAGE_ROWS)
+        gone = [
+            (price.row_id, price.item_id)
+            for price in page
+            if (price.item_id, price.price_id) not in self._prices
+            and not _came_after(self._manifest, price.source)
+            and _within(self._buckets, price.item_id)
+        ]
+        catalogue.withdraw(db, stamp, gone, self._source, delta)
+        after.extend((price.item_id, price.price_id) for price in page[PAGE_ROWS - 1 :])
+
+
+def _sliced(rows: tuple[T, ...]) -> Iterator[tuple[T, ...]]:
+    return (rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS))
 
 
 def _said_since(db: Db, manifest: SnapshotManifest) -> set[str]:
-    """Items of which the price stream said something after the snapshot was written; the rest is forgotten."""
-    place = (manifest.price_incarnation, manifest.base_price_seq)
-    db.execute("DELETE FROM item_change WHERE NOT (incarnation = ? AND seq > ?)", place)
-    return {str(each) for (each,) in db.execute("SELECT item_id FROM item_change").fetchall()}
+    """Items of which the price stream said something after the snapshot was written."""
+    found = db.execute("SELECT item_id FROM item_change WHERE incarnation = ? AND seq > ?", _place(manifest))
+    return {str(each) for (each,) in found.fetchall()}
+
+
+def _forget_said(db: Db, manifest: SnapshotManifest) -> None:
+    db.execute("DELETE FROM item_change WHERE NOT (incarnation = ? AND seq > ?)", _place(manifest))
+
+
+def _place(manifest: SnapshotManifest) -> tuple[str, int]:
+    return manifest.price_incarnation, manifest.base_price_seq
 
 
 def _within(buckets: Set[int] | None, sku: str) -> bool:
@@ -181,6 +275,11 @@ def _came_after(manifest: SnapshotManifest, source: str) -> bool:
 
 def _open_stock(db: Db, stamp: Stamp, snapshot_id: str, levels: Iterable[StockLevel], delta: Delta) -> None:
     """Opening stock, only for items the ledger has never heard of: after that the store's own events say what is there."""
-    for level in levels:
-        if db.execute("SELECT 1 FROM ledger WHERE item_id = ? LIMIT 1", (level.sku,)).get is None:
-            stock.book(db, stamp, ItemId(level.sku), level.on_hand, Cause.OPENING, snapshot_id, 0, delta)
+    told = {level.sku: level.on_hand for level in levels}
+    heard_of = db.execute(
+        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM ledger WHERE item_id = value)", (codec.json_text([*told]),)
+    ).fetchall()
+    for (sku,) in heard_of:
+        del told[sku]
+    for sku, on_hand in told.items():
+        stock.book(db, stamp, ItemId(sku), on_hand, Cause.OPENING, snapshot_id, 0, delta)

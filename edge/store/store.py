@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -33,7 +34,7 @@ from edge.store import (
     unknown,
     witness,
 )
-from edge.store.db import SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
+from edge.store.db import OWN_TROUBLE, SCHEMA_VERSION, Refused, StoreError, Transaction, Writer, check, connect
 from edge.store.hq_rows import Shown
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
@@ -43,6 +44,8 @@ from protocols.hq_control import Query
 from protocols.hq_enrol import Enrolment, parse_enrolment
 from protocols.hq_events import ConfigVersion, Event, encode_reply
 from protocols.hq_zone import ZoneChunk
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -69,6 +72,7 @@ class Store:
         self._entropy = entropy
         self._reader = connect(path, readonly=True)
         self._writer = Writer(path, self._apply, on_fatal)
+        self._swapping = asyncio.Lock()
         self.view.apply(load(self._reader))
         self.view.take_changes()
         self._enrolment: Enrolment | None = control.read_enrolment(self._reader)
@@ -145,7 +149,7 @@ class Store:
     async def receive(self, message: hq.Message) -> ReceiveResult:
         stamp = self.stamp()
         received = await self.run(lambda db: inbox.receive(db, stamp, message, self.context))
-        self._control(received)
+        asked = (*received.asked, *(await self._take_over(received)))
         decision = received.decision
         outcome = _OUTCOMES[type(decision)]
         if isinstance(decision, hq.InOrder):
@@ -156,25 +160,52 @@ class Store:
         if isinstance(decision, hq.Gap) and not decision.hold:
             ask_now = True
             missing = missing or Missing(str(message.stream), message.incarnation, decision.missing_from, None)
-        return ReceiveResult(outcome, missing, ask_now, detail, received.asked)
+        return ReceiveResult(outcome, missing, ask_now, detail, asked)
 
     async def receive_shared(self, chunk: ZoneChunk) -> bool:
         stamp = self.stamp()
-        return await self.run(lambda db: inbox.receive_shared(db, stamp, chunk, self.context))
+        wanted = await self.run(lambda db: inbox.receive_shared(db, stamp, chunk, self.context))
+        await self._put_snapshot_in_force()
+        return wanted
 
     async def tend(self) -> tuple[hq.Message, ...]:
         stamp = self.stamp()
+        asked = await self._put_snapshot_in_force()
         if not inbox.needs_tending(self._reader, stamp):
-            return ()
+            return asked
         received = await self.run(lambda db: inbox.tend(db, stamp, self.context))
+        return (*asked, *received.asked, *(await self._take_over(received)))
+
+    async def _take_over(self, received: inbox.Received) -> tuple[hq.Message, ...]:
+        """Settings and keys count from the transaction that brought them; a snapshot that it completed is put in force."""
         self._control(received)
-        return received.asked
+        return await self._put_snapshot_in_force() if received.complete else ()
 
     def _control(self, received: inbox.Received) -> None:
-        """Settings and keys count from the transaction that brought them."""
         if received.controlled:
             self._enrolment = control.read_enrolment(self._reader)
             self.context = control.overlaid(self._own_context, self._reader)
+
+    async def _put_snapshot_in_force(self) -> tuple[hq.Message, ...]:
+        """Piece by piece, where one is complete: whoever completed it, and whoever finds it complete after a restart. Queries to answer."""
+        asked: tuple[hq.Message, ...] = ()
+        async with self._swapping:
+            while snapshots.is_complete(self._reader):
+                swap, received = snapshots.Swap(self._reader), None
+                while received is None:
+                    received = await self._swap_on(swap)
+                asked = (*asked, *received.asked)
+                self._control(received)
+        return asked
+
+    async def _swap_on(self, swap: snapshots.Swap) -> inbox.Received | None:
+        stamp = self.stamp()
+        try:
+            return await self.run(lambda db: inbox.swap_on(db, stamp, swap, self.context))
+        except OWN_TROUBLE as error:
+            log.exception("snapshot %s cannot be put in force", swap.snapshot_id)
+            reason = f"{swap.snapshot_id}: {type(error).__name__}: {error}"
+            return await self.run(lambda db: inbox.give_up_swap(db, stamp, reason, self.context))
 
     def missing_chunks(self) -> tuple[str, tuple[int, ...]] | None:
         return snapshots.missing_chunks(self._reader)

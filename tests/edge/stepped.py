@@ -33,6 +33,7 @@ class MemoryStore(Store):
     def __init__(self, db: apsw.Connection, clock: HandClock, entropy: Entropy) -> None:
         self.view = View()
         self.outbox_grew = asyncio.Event()
+        self._swapping = asyncio.Lock()
         self.on_change: Callable[[], None] = lambda: None
         self.listeners: list[Callable[[Delta], None]] = []
         self.context = context()

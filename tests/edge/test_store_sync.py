@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import apsw
@@ -15,7 +17,10 @@ import pytest
 
 from edge.hq_ports import Outcome
 from edge.model import ItemId
-from edge.store import answers, snapshots
+from edge.store import answers, catalogue, snapshots
+from edge.store.snapshots import SLICE_ROWS
+from edge.store.store import Store
+from edge.view import Delta
 from protocols.hq import Message, StreamCursor, utc_text
 from protocols.hq_buckets import HASH_BYTES, bucket_hashes, bucket_of, differing, item_line, price_line
 from protocols.hq_control import Query, QueryKind
@@ -25,6 +30,7 @@ from protocols.hq_messages import Item, PriceKind, PriceRow, Unit, decode_body
 from protocols.hq_zone import ZoneChunk
 from tests.edge.shop import BREAD, HOUR_MS, HQ_ONE, HQ_TWO, MILK, NOON_MS, Entropy, HandClock, Hq, Shop, item, message, price
 from tests.edge.stepped import Crash, MemoryStore
+from tests.edge.test_store_till import sale
 
 
 class HqBook:
@@ -275,11 +281,11 @@ def _memory(template: bytes) -> apsw.Connection:
 
 @pytest.mark.parametrize("after_commit", [False, True])
 async def test_a_snapshot_goes_on_from_its_chunks_after_a_crash_at_any_transaction(template: bytes, after_commit: bool) -> None:
-    """The broker says again what was not acknowledged; nothing that was is needed again."""
+    """The broker says again what was not acknowledged; nothing that was is needed again. The last chunk is many transactions."""
     hq = Hq()
     said = [*hq.snapshot("s1", [{"items": [item(f"i{n}")], "rows": [price(f"i{n}", 100 + n)]} for n in range(6)])]
     said += [hq.say("price.batch.v1", {"rows": [price("i3", 90, rev=2)]})]
-    for crash_at in range(1, len(said) + 1):
+    for crash_at in count(1):
         db, clock = _memory(template), HandClock()
         store = MemoryStore(db, clock, Entropy("a"))
         store.crash_in, store.crash_after_commit = crash_at, after_commit
@@ -292,13 +298,93 @@ async def test_a_snapshot_goes_on_from_its_chunks_after_a_crash_at_any_transacti
                 repeated += 1
                 continue
             queue.pop(0)
-        assert repeated == 1
         assert {sku: found.row.curve.points[0][1] for sku, found in store.view.in_force.items()} == {
             f"i{n}": 90 if n == 3 else 100 + n for n in range(6)
         }
         assert db.execute("SELECT count(*) FROM price_row").get == 7
         assert store.cursors() == {"bulk": StreamCursor(HQ_ONE, 7), "price": StreamCursor(HQ_ONE, 1)}
         db.close()
+        if not repeated:
+            break
+        assert repeated == 1
+    assert crash_at > len(said) + 12, "between any two pieces, too"
+
+
+class Moments:
+    """Called at every commit of a store that changes items: between two pieces of a snapshot."""
+
+    def __init__(self, store: Store, act: Callable[[int], None]) -> None:
+        self.pieces: list[int] = []
+        self._act = act
+        store.listeners.append(self._committed)
+
+    def _committed(self, delta: Delta) -> None:
+        if delta.items:
+            self.pieces.append(len(delta.items))
+            self._act(len(self.pieces))
+
+
+def wide(items: int, amount: int) -> list[dict[str, object]]:
+    """A catalogue in two chunks."""
+    half = range(items // 2), range(items // 2, items)
+    return [{"items": [item(f"i{n}") for n in part], "rows": [price(f"i{n}", amount) for n in part]} for part in half]
+
+
+async def test_a_till_and_hq_are_heard_between_the_pieces_of_a_snapshot(shop: Shop) -> None:
+    meanwhile: list[asyncio.Task[Any]] = []
+    in_force: list[str] = []
+
+    def act(piece: int) -> None:
+        in_force.append(shop.store.view.generation)
+        if piece == 1:
+            meanwhile.append(asyncio.ensure_future(shop.store.record_sale(sale())))
+            meanwhile.append(asyncio.ensure_future(shop.store.receive(shop.hq.say("price.batch.v1", {"rows": [price("i3", 90, rev=2)]}))))
+
+    moments = Moments(shop.store, act)
+    for each in shop.hq.snapshot("s1", wide(4 * SLICE_ROWS, 100)):
+        await shop.store.receive(each)
+    sold, told = await asyncio.gather(*meanwhile)
+    assert moments.pieces == [SLICE_ROWS] * 4
+    assert in_force == [""] * 4
+    assert sold.sale_id == "s1"
+    assert told.outcome in (Outcome.HELD, Outcome.APPLIED)
+    assert shop.charge(ItemId("i3")) == 90, "HQ said it after the snapshot, and it waited for it"
+    assert shop.store.cursors()["price"].seq == 1
+
+
+async def test_a_catalogue_that_comes_again_writes_no_item_again_and_takes_away_what_it_does_not_name(shop: Shop) -> None:
+    for each in shop.hq.snapshot("s1", wide(2 * SLICE_ROWS, 100)):
+        await shop.store.receive(each)
+    moments = Moments(shop.store, lambda _: None)
+    again = wide(2 * SLICE_ROWS, 100)
+    last = again[1]["items"]
+    assert isinstance(last, list)
+    last.pop()
+    for each in shop.hq.snapshot("s2", again):
+        await shop.store.receive(each)
+    assert moments.pieces == [1]
+    assert [sku for sku, each in shop.store.view.items.items() if each.removed] == [f"i{2 * SLICE_ROWS - 1}"]
+
+
+async def test_a_snapshot_that_meets_a_fault_of_ours_is_given_up_and_holds_nothing_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = count(1)
+
+    def faulty(*_: object) -> None:
+        if next(calls) == 2:
+            raise KeyError("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalogue, "put_items", faulty)
+        for each in shop.hq.snapshot("s1", wide(4 * SLICE_ROWS, 100)):
+            await shop.store.receive(each)
+    assert shop.store.view.generation == ""
+    assert "cannot be put in force" in caplog.text
+    assert shop.value("SELECT count(*) FROM audit WHERE what = 'alert.hq_snapshot'") == 1
+    for each in shop.hq.snapshot("s2", wide(4, 100)):
+        await shop.store.receive(each)
+    assert shop.store.view.generation == "s2"
 
 
 # -- questions -------------------------------------------------------------------------------------------------------------
