@@ -131,6 +131,7 @@ class Daemon:
         )
         self._renderer = Renderer(config.render.workers, config.daemon.state_dir / "kernels", _templates(config))
         self._desk = Desk(self.store, clock, _store_facts(config), entropy, self._hq_heard_ms)
+        self.store.changes_now = self._desk.changes_now
         self._labels = LabelService(self.store, clock, self._renderer, _shelf_rules(config), facts, self._desk.store_open)
         self._labels.table_above = self._desk.mirror.blocks
         self._desk.stock.radios = lambda: [radio.driver for radio in self._labels.radios.values() if radio.up]
@@ -406,6 +407,7 @@ def _store_facts(config: Config) -> StoreFacts:
         store.business_day_starts_minute,
         config.guard.quote_valid_ms,
         config.scan,
+        config.changes,
     )
 
 

@@ -19,6 +19,12 @@ DRAW_TIMEOUT_S: Final = 180.0  # a ticket drawn by workers that have to compile 
 HELD_COLUMNS: Final = ("item_id", "name", "target_minor", "held_minor", "reason", "label", "place", "age_s", "given_away_minor", "remedy")
 HELD_WORDS: Final = ("item", "name", "target", "held at", "by", "place", "why", "for", "given away", "remedy")  # on a terminal
 BOUND_COLUMNS: Final = ("label", "place", "attempt", "curve", "reason", "holds", "grade", "age_s", "remedy")
+WAITING_COLUMNS: Final = ("item_id", "name", "rise", "why", "asked_by", "reason")
+WAITS: Final = {
+    "frozen": "its price is frozen here",
+    "store_open": "until the store is closed",
+    "changed_today": "until the next business day",
+}
 
 
 class Call(Protocol):
@@ -78,6 +84,30 @@ def price_commands(call: Call) -> typer.Typer:
         if answer.get("cut"):
             say(f"... and so on: {answer['items']} items in all")
 
+    @app.command("waiting")
+    def waiting(context: typer.Context, as_json: JsonOption = False) -> None:
+        """Rises that are due and wait for the store's own rules."""
+        answer: dict[str, Any] = call(context, "price.waiting", {}, timeout_s=HELD_TIMEOUT_S)
+        if as_json:
+            say(json.dumps(answer, indent=2, ensure_ascii=False))
+            return
+        exponent = answer["exponent"]
+        rows = [{**row, "rise": offer(row.pop("curve"), exponent), "why": WAITS.get(row["why"], row["why"])} for row in answer["waiting"]]
+        show_rows(rows, first=WAITING_COLUMNS, nothing="nothing waits: what is due is in force", only=True, cut="name")
+        if answer.get("cut"):
+            say(f"... and so on: {answer['items']} items in all")
+
+    @app.command("urgent")
+    def urgent(
+        context: typer.Context,
+        item: Annotated[str, typer.Argument(metavar="ITEM", help="Item number, or a bar code.")],
+        reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it cannot wait; kept as evidence.")],
+        person: PersonOption = None,
+    ) -> None:
+        """Let a rise through that the store's rules hold back: two persons say so, each with this command."""
+        params = {"item_id": item, "reason": reason, "person": person or getpass.getuser()}
+        show_report(call(context, "price.urgent", params))
+
     return app
 
 
@@ -106,6 +136,9 @@ def _show_why(answer: Mapping[str, Any], bounds: Sequence[Mapping[str, Any]]) ->
         report["since"] = f"{instant(target['from'])}, from {target['source']}, received {instant(target['received'])}"
     if answer.get("member_target"):
         report["members"] = f"{offer(answer['member_target']['curve'], exponent)}, {answer['member_target']['price_id']}"
+    if (waits := answer.get("waits")) is not None:
+        asked = f"; {waits['asked_by']} wants it now, a second person has to agree (shelfd price urgent)" if waits["asked_by"] else ""
+        report["waits"] = f"{offer(waits['curve'], exponent)}: {WAITS.get(waits['why'], waits['why'])}{asked}"
     if lane_says is not None:
         report["lane asks"] = lane(lane_says, exponent)
     given = (answer["given_away_minor"], answer["given_away_ever_minor"])

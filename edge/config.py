@@ -12,6 +12,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from drivers.base import Grade, RadioId
+from edge.change_windows import ChangeRules
+from edge.config_changes import changes
 from edge.config_import import ImportConfig, import_config
 from edge.config_reader import ConfigError, Table, describe
 from edge.config_scan import scan_rules
@@ -185,6 +187,7 @@ class Config:
     daemon: DaemonConfig
     hq: HqConfig
     guard: GuardConfig
+    changes: ChangeRules  # when prices may rise
     labels: LabelsConfig
     scan: Rules  # what the store's own bar codes mean
     sensors: SensorsConfig | None  # None: off
@@ -235,6 +238,7 @@ def parse(text: str, source: str) -> Config:
             "daemon",
             "hq",
             "guard",
+            "changes",
             "labels",
             "scan",
             "sensors",
@@ -254,6 +258,7 @@ def parse(text: str, source: str) -> Config:
         daemon=daemon,
         hq=_hq(top, daemon.state_dir),
         guard=_guard(top),
+        changes=changes(top),
         labels=_labels(top),
         scan=scan_rules(top),
         sensors=sensors(top),

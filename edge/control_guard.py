@@ -21,7 +21,7 @@ from edge.planning import may_still_show, offers_by_audience
 from edge.price_mirror import LEASE_GUARD_MS, LEASE_MS
 from edge.proof import Claim
 from edge.renderer import Renderer, RenderFailed
-from edge.store import people, shelf
+from edge.store import people, shelf, urgent
 from edge.store.db import Refused
 from edge.store.journal import rfc3339
 from edge.store.people import Retire, Who
@@ -71,6 +71,14 @@ class _Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     item_id: str
 
 
+class _Urgent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rise that shall not wait for the store's rules. The first call asks, the second, by another person, agrees."""
+
+    item_id: str
+    person: Person
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
 class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
@@ -104,6 +112,8 @@ class GuardControl:
             "label.ticket": self._ticket,
             "label.retired": self._retired,
             "price.why": self._why,
+            "price.urgent": self._urgent,
+            "price.waiting": self._waiting,
             "price.held": self._held,
         }
 
@@ -237,8 +247,31 @@ class GuardControl:
         report = guard_report.item_report(self._view, item_id, now, source)
         if in_force is not None:
             report["lane"] = self._lane(item_id, in_force.row.curve.points[0][0])
+        report["waits"] = self._waits(item_id)
         report |= {"given_away_minor": lately if ages else 0, "given_away_ever_minor": ever, "bounds": rows, "exponent": self._exponent}
         return report
+
+    async def _urgent(self, actor: str, params: Mapping[str, object]) -> object:
+        asked = _read(params, _Urgent)
+        item_id = self._find_item(asked.item_id)
+        stamp = self._store.stamp()
+        done = await self._decide(lambda db: urgent.ask(db, stamp, item_id, asked.person, asked.reason, actor))
+        return {"item_id": item_id, "in_force": done, "wants": "" if done else "a second person to agree"}
+
+    async def _waiting(self, actor: str, params: Mapping[str, object]) -> object:
+        _read(params, _Nothing)
+        items = self._labels.rises.waiting
+        rows = []
+        for item_id in items[:HELD_MAX]:
+            waits = self._waits(item_id)
+            if waits is not None:
+                rows.append({"item_id": item_id, "name": self._view.items[item_id].name if item_id in self._view.items else "", **waits})
+        return {"waiting": rows, "items": len(items), "cut": len(items) > HELD_MAX, "exponent": self._exponent}
+
+    def _waits(self, item_id: ItemId) -> dict[str, object] | None:
+        stamp = self._store.stamp()
+        found = self._store.read(lambda db: urgent.waiting(db, stamp, item_id))
+        return None if found is None else urgent.report(found)
 
     def _lane(self, item_id: ItemId, quantity: int) -> dict[str, object]:
         charge = self._desk.charge(item_id, quantity)

@@ -12,9 +12,10 @@ from functools import partial
 
 from drivers.base import Clock
 from edge import __version__, pricing
+from edge.change_windows import ChangesNow
 from edge.clock import local_time
 from edge.codes import Codes, Goods
-from edge.desk_facts import Conflicts, DeskCounters, Stamps, StoreFacts
+from edge.desk_facts import Conflicts, DeskCounters, Stamps, StoreFacts, changes_now
 from edge.model import EVERYBODY, Curve, InForce, Item, ItemId, PriceKind, Quote
 from edge.model import QuoteLine as PricedLine
 from edge.pos import Call, StoreHello
@@ -204,6 +205,10 @@ class Desk:
         if not self._clock.wall_trusted():
             return True
         return self._facts.opening_hours.is_open(local_time(self._clock.wall_ms(), self._facts.zone))
+
+    def changes_now(self) -> ChangesNow | None:
+        """When prices may rise, as of now; None: whenever they are due."""
+        return changes_now(self._clock, self._facts, store_open=self.store_open())
 
     def charge(self, item_id: ItemId, quantity: int, *, member: bool = False) -> Charge:
         """What the public, or a member, pays now for `quantity` of an item that has a price. Raises ValueError where it has none."""

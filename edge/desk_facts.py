@@ -11,6 +11,7 @@ from typing import Final, TypedDict
 from zoneinfo import ZoneInfo
 
 from drivers.base import Clock
+from edge.change_windows import ChangeRules, ChangesNow, business_day_began
 from edge.clock import local_time
 from edge.model import Item
 from edge.opening_hours import OpeningHours
@@ -22,6 +23,7 @@ from protocols.gs1 import Rules
 from protocols.hq_messages import utc_ms
 
 PLAIN: Final = Rules()
+WHENEVER: Final = ChangeRules()
 CONFLICTS_MAX: Final = 64  # a till repeats one sale at a time; an id that is told of twice does no harm
 
 Find = Callable[..., tuple[Item, int]]  # (code, item_id, *, removed) -> the item and how many units the code stands for
@@ -40,6 +42,7 @@ class StoreFacts:
     business_day_starts_minute: int
     quote_valid_ms: int
     scan: Rules = PLAIN  # what the store's own bar codes mean
+    changes: ChangeRules = WHENEVER  # when prices may rise
 
     @property
     def tax_on_top(self) -> bool:
@@ -91,6 +94,14 @@ def made_when(clock: Clock, facts: StoreFacts, made_at: datetime | None) -> When
     offset = local.utcoffset() or timedelta()
     business = local - timedelta(minutes=facts.business_day_starts_minute)
     return When(made_ms, int(offset.total_seconds()) // 60, business.date().isoformat(), clock.wall_trusted())
+
+
+def changes_now(clock: Clock, facts: StoreFacts, *, store_open: bool) -> ChangesNow | None:
+    """The rules of now; None where they say nothing. Where nobody vouches for the clock the store counts as open: what rises waits."""
+    if not facts.changes.says_something:
+        return None
+    local = local_time(clock.wall_ms(), facts.zone)
+    return ChangesNow(facts.changes, store_open, utc_ms(business_day_began(local, facts.business_day_starts_minute)))
 
 
 class Conflicts:

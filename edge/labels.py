@@ -40,6 +40,7 @@ from edge.planning import PictureFacts, Wanted
 from edge.price_mirror import TableAbove, no_tables
 from edge.render_worker import RenderedLabel
 from edge.renderer import Renderer, RenderFailed
+from edge.rise_watch import RiseWatch
 from edge.store import people
 from edge.store.db import Refused
 from edge.store.shelf import ANY_ATTEMPT
@@ -96,6 +97,7 @@ class LabelService:
         self._to_confirm: dict[ItemId, None] = {}  # items that may be shown everywhere by now
         self._confirming = False
         self._later = Later()  # labels to plan again
+        self.rises = RiseWatch(store)
         self._dwells = Dwells()
         self._wake = asyncio.Event()
         self._drawing = 0
@@ -149,7 +151,7 @@ class LabelService:
         self._view.changed_items.update(self._view.waiting)  # among them items without a label: nothing else would look at them
         self._dwells = Dwells()
         self._dwells.watch(self._view.may_entries())
-        await self._store.put_in_force(list(self._view.rows))
+        self.rises.look(await self._store.put_in_force(list(self._view.rows)))
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 self._wake.clear()
@@ -176,8 +178,10 @@ class LabelService:
         if trusted and not self._trusted:
             due = list(self._view.rows)  # rises that waited for a trusted clock
         self._trusted = trusted
+        due += self.rises.due()
         if due:
             await self._store.put_in_force(dict.fromkeys(due))
+            self.rises.look(due)
             self._view.changed_items.update(due)  # members' prices, struck-through ones and outranked rows have their time, too
         lapsed = [quote.quote_id for quote in self._view.quotes.values() if now_ms - quote.made_ms >= quote.valid_ms]
         if lapsed:
@@ -196,6 +200,7 @@ class LabelService:
 
     def _take_changes(self) -> None:
         items, labels = self._view.take_changes()
+        self.rises.look(items)
         for item_id in items:
             labels |= self._view.labels_of_item(item_id)
             if self._confirmations.waits_for_none(item_id):

@@ -9,6 +9,7 @@ from fractions import Fraction
 import msgspec
 
 from edge import pricing
+from edge.change_windows import Waits
 from edge.model import Curve, InForce, Item, ItemId, PriceKind, PriceRow
 from edge.store import evidence, unknown
 from edge.store import rows as codec
@@ -271,6 +272,8 @@ def _advance(db: Db, stamp: Stamp, known: Mapping[ItemId, Known], delta: Delta) 
         wanted = pricing.advance(each.in_force, each.rows, stamp.wall_ms, clock_trusted=stamp.clock_trusted)
         if wanted is not None:
             changed[item_id] = wanted
+    for item_id in held_back(db, stamp, known, changed):
+        del changed[item_id]
     if not changed:
         return
     before = evidence.last_target(db)
@@ -288,6 +291,24 @@ def _advance(db: Db, stamp: Stamp, known: Mapping[ItemId, Known], delta: Delta) 
         for item_id, wanted in changed.items():
             unknown.target_changed(db, stamp, item_id, wanted, delta)
     evidence.targets(db, stamp, before)
+
+
+def held_back(db: Db, stamp: Stamp, known: Mapping[ItemId, Known], changed: Mapping[ItemId, InForce]) -> dict[ItemId, Waits]:
+    """Which of these changes the store's rules do not let through now: only rises."""
+    if stamp.changes is None:
+        return {}
+    rises = [
+        item_id
+        for item_id, wanted in changed.items()
+        if (current := known[item_id].in_force) is not None and wanted.row.curve.is_above(current.row.curve)
+    ]
+    found = db.execute(
+        "SELECT value, coalesce((SELECT category FROM item WHERE item_id = value), ''), coalesce((SELECT from_wall_ms FROM target_log "
+        "WHERE target_log.item_id = value ORDER BY log_id DESC LIMIT 1), 0) FROM json_each(?)",
+        (codec.json_text(rises),),
+    )
+    waits = {ItemId(item_id): stamp.changes.why_waits(item_id, category, last_ms) for item_id, category, last_ms in found.fetchall()}
+    return {item_id: why for item_id, why in waits.items() if why is not None}
 
 
 # -- anomaly stops ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from edge.change_windows import ChangesNow
 from edge.model import (
     AttemptId,
     Binding,
@@ -72,6 +73,7 @@ class Stamp:
     boot_id: str
     clock_trusted: bool
     entropy: bytes  # 16 random bytes: ids made in this transaction derive from it
+    changes: ChangesNow | None = None  # when prices may rise; None: whenever they are due
 
 
 def json_text(value: object) -> str:

@@ -16,6 +16,7 @@ import apsw
 
 from drivers.base import Clock, LabelSeen
 from edge import __version__, pricing
+from edge.change_windows import ChangesNow
 from edge.hq_ports import Missing, OutboxState, Outcome, ReceiveResult, StateSummary
 from edge.model import AttemptId, Binding, ItemId, MayState, Place, Quote
 from edge.store import (
@@ -64,6 +65,7 @@ class Store:
     ) -> None:
         self.view = View()
         self.outbox_grew = asyncio.Event()
+        self.changes_now: Callable[[], ChangesNow | None] = _whenever  # when prices may rise
         self.on_change: Callable[[], None] = _nothing  # called after each committed change of the view
         self.listeners: list[Callable[[Delta], None]] = []  # told what a transaction changed, the view having taken it over
         self._own_context = context
@@ -94,7 +96,7 @@ class Store:
     def stamp(self) -> Stamp:
         """Now, with fresh randomness."""
         clock = self._clock
-        return Stamp(clock.wall_ms(), clock.now_ms(), clock.boot_id, clock.wall_trusted(), self._entropy(16))
+        return Stamp(clock.wall_ms(), clock.now_ms(), clock.boot_id, clock.wall_trusted(), self._entropy(16), self.changes_now())
 
     async def run(self, transaction: Transaction[T], *, urgent: bool = False) -> T:
         """Run one transaction of this package; it is committed, and the view holds it, when this returns. `urgent`: a till waits."""
@@ -297,19 +299,26 @@ class Store:
 
     # -- catalogue -----------------------------------------------------------------------------------------------------
 
-    async def put_in_force(self, item_ids: Iterable[ItemId]) -> None:
+    async def put_in_force(self, item_ids: Iterable[ItemId]) -> list[ItemId]:
         """Compare these items' targets with the clock and put in force what is due, in short transactions: tills wait behind them.
 
-        What the view says is in force rightly needs none.
+        What the view says is in force rightly needs none. Returns the items whose due price the store's rules hold back.
         """
         wanted = list(item_ids)
+        waiting: list[ItemId] = []
         for start in range(0, len(wanted), IN_FORCE_MAX):
             stamp = self.stamp()
             due = [item_id for item_id in wanted[start : start + IN_FORCE_MAX] if self._is_due(item_id, stamp)]
             if due:
                 await self.run(partial(_put_in_force, stamp=stamp, item_ids=due))
+                waiting += [item_id for item_id in due if stamp.changes is not None and self._is_due(item_id, stamp)]
             else:
                 await asyncio.sleep(0)
+        return waiting
+
+    def is_due(self, item_id: ItemId) -> bool:
+        """Whether the item's rows ask for another price than the one in force."""
+        return self._is_due(item_id, self.stamp())
 
     def _is_due(self, item_id: ItemId, stamp: Stamp) -> bool:
         rows = self.view.rows.get(item_id, ())
@@ -464,6 +473,10 @@ class Store:
     def sales_count(self) -> int:
         count = self._reader.execute("SELECT count(*) FROM sale").get
         return count if isinstance(count, int) else 0
+
+
+def _whenever() -> None:
+    return None
 
 
 def _nothing() -> None:

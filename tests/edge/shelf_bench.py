@@ -28,7 +28,9 @@ from drivers.base import (
     RadioUp,
     Stored,
 )
+from edge.change_windows import ChangeRules
 from edge.desk import Desk
+from edge.desk_facts import WHENEVER
 from edge.label_work import ShelfRules
 from edge.model import ItemId, Place
 from edge.opening_hours import ALWAYS_OPEN, OpeningHours
@@ -105,7 +107,7 @@ def says(delivery: Delivery) -> tuple[str, int | None]:
 class Shelf:
     """The loop, its store in memory, two radios; `turn` lets it do all it can do now."""
 
-    def __init__(self, template: bytes, rules: ShelfRules, hours: OpeningHours = ALWAYS_OPEN) -> None:
+    def __init__(self, template: bytes, rules: ShelfRules, hours: OpeningHours = ALWAYS_OPEN, changes: ChangeRules = WHENEVER) -> None:
         self.clock = HandClock()
         self.db = apsw.Connection(":memory:")
         self.db.deserialize("main", template)
@@ -113,14 +115,16 @@ class Shelf:
         self.hq = Hq()
         self.rules = rules
         self.hours = hours
+        self.changes = changes
         self.pictures = Pictures()
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """As after a start of the process: memory is what the file says."""
         self.store = MemoryStore(self.db, self.clock, self.entropy)
-        store_facts = facts(opening_hours=self.hours)
+        store_facts = facts(opening_hours=self.hours, changes=self.changes)
         self.desk = Desk(self.store, self.clock, store_facts, self.entropy, lambda: self.clock.now)
+        self.store.changes_now = self.desk.changes_now
         picture_facts = PictureFacts("en-GB", "EUR", 2, self.store.view.codes, UTC)
         renderer: Any = self.pictures
         self.service = SteppedService(self.store, self.clock, renderer, self.rules, picture_facts, self.desk.store_open)

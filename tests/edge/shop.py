@@ -16,7 +16,9 @@ import apsw
 import msgspec
 
 from drivers.base import LabelId, LabelProfile, LabelSeen, RadioId
+from edge.change_windows import ChangeRules
 from edge.desk import Desk, StoreFacts
+from edge.desk_facts import WHENEVER
 from edge.hq_ports import ReceiveResult
 from edge.model import AttemptId, Curve, ItemId, Offer, Place
 from edge.opening_hours import ALWAYS_OPEN, OpeningHours
@@ -97,8 +99,9 @@ def context(*, prices_from_hq: bool = True, limits: AnomalyLimits = LIMITS) -> C
     return Context("EUR", limits, "oepl", "shelf", prices_from_hq)
 
 
-def facts(*, opening_hours: OpeningHours = ALWAYS_OPEN, quote_valid_ms: int = 600_000) -> StoreFacts:
-    return StoreFacts("demo-01", "EUR", 2, "inclusive", ZoneInfo("Europe/Berlin"), opening_hours, 4 * 60, quote_valid_ms)
+def facts(*, opening_hours: OpeningHours = ALWAYS_OPEN, quote_valid_ms: int = 600_000, changes: ChangeRules = WHENEVER) -> StoreFacts:
+    zone = ZoneInfo("Europe/Berlin")
+    return StoreFacts("demo-01", "EUR", 2, "inclusive", zone, opening_hours, 4 * 60, quote_valid_ms, changes=changes)
 
 
 def item(sku: str, gtin: str | None = None, **more: object) -> dict[str, object]:

@@ -43,6 +43,8 @@ class Daemon:
     [
         ("price why 4711", "price.why", {"item_id": "4711"}),
         ("price held --json", "price.held", {}),
+        ("price waiting", "price.waiting", {}),
+        ("price urgent 4711 --reason typo --person ann", "price.urgent", {"item_id": "4711", "reason": "typo", "person": "ann"}),
         ("label retire L1 --reason covered --person ann", "label.retire", {"label": "L1", "reason": "covered", "person": "ann"}),
         ("label retire L1 --undo --person ann", "label.restore", {"label": "L1", "person": "ann"}),
         ("label restore L1 --person ann", "label.restore", {"label": "L1", "person": "ann"}),
@@ -57,7 +59,7 @@ class Daemon:
     ],
 )
 def test_each_command_is_one_call(words: str, method: str, params: Mapping[str, object]) -> None:
-    daemon = Daemon(dwell_s=0, attempt=7, cannot_show_any_more=[], labels=[], held=[])
+    daemon = Daemon(dwell_s=0, attempt=7, cannot_show_any_more=[], labels=[], held=[], waiting=[], exponent=2)
     daemon.run(*words.split())
     assert daemon.asked == [(method, params)]
 

@@ -6,6 +6,7 @@ from typing import Final
 
 # `price_newest` is written beside `price_row`, in one place (catalogue.py): by a trigger a price list would take twice its time.
 # `confirm_place` is a message of HQ's with the number of its rows that wait; `confirm_wait` names them by item, as the shelf asks.
+# `price_urgent`: rises that somebody wants in force although the store's rules hold them back, until and since a second person agreed.
 THIRD: Final = """
 CREATE TABLE price_newest(
   item_id TEXT NOT NULL, price_id TEXT NOT NULL, rev INTEGER NOT NULL, row_id INTEGER NOT NULL,
@@ -22,4 +23,7 @@ CREATE TABLE confirm_wait(
   PRIMARY KEY(item_id, row_id, place_id)) STRICT, WITHOUT ROWID;
 INSERT INTO confirm_wait SELECT item_id, row_id, place_id FROM confirm_wait_before JOIN confirm_place USING (incarnation, stream, seq);
 DROP TABLE confirm_wait_before;
+CREATE TABLE price_urgent(
+  item_id TEXT NOT NULL, row_id INTEGER NOT NULL, person TEXT NOT NULL, reason TEXT NOT NULL, asked_wall_ms INTEGER NOT NULL,
+  agreed_by TEXT, agreed_wall_ms INTEGER, PRIMARY KEY(item_id, row_id)) STRICT, WITHOUT ROWID;
 """
