@@ -78,7 +78,8 @@ class Curve:
         """The lowest total for `quantity` that this offer can mean: bundles combine, the rest is pro rata of the first point."""
         base_quantity, base_total = self.points[0]
         if len(self.points) == 1:
-            return min(divide_half_up(base_total * quantity, base_quantity), COST_MINOR_MAX)
+            plain_minor = base_total * quantity if base_quantity == 1 else divide_half_up(base_total * quantity, base_quantity)
+            return plain_minor if plain_minor < COST_MINOR_MAX else COST_MINOR_MAX
         bundles = [point for point in self.points[1:] if point[0] <= quantity]
         taken_minor = 0
         while bundles and quantity > EXACT_BUNDLES * bundles[0][0]:

@@ -151,8 +151,7 @@ def priced_fields(
     now: Moment = IN_FORCE,
 ) -> LabelFields:
     """The fields that draw items at the prices in force. Raises UnknownTemplate, or BadTemplate for a file of the store's own."""
-    reads = _reads(template, facts.templates)
-    shown = items_shown(templates.load(template, facts.templates).layout(panels.panel(panel), PAGE))
+    reads, shown = _reads(template, facts.templates), _shown(template, panel, facts.templates)
     if len(priced) > shown:
         raise UnknownTemplate(f"template {template!r} shows {shown} of the {len(priced)} items of label {label_id} on {panel}")
     return LabelFields(
@@ -170,6 +169,11 @@ def priced_fields(
 @lru_cache(maxsize=64)  # templates of one store
 def _reads(template: str, source: TemplateSource) -> Set[str]:
     return mentioned(templates.load(template, source), PAGE)
+
+
+@lru_cache(maxsize=1024)  # the templates of a store times its kinds of panel
+def _shown(template: str, panel: str, source: TemplateSource) -> int:
+    return items_shown(templates.load(template, source).layout(panels.panel(panel), PAGE))
 
 
 def _item_fields(

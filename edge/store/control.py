@@ -9,13 +9,13 @@ from fractions import Fraction
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge.model import ItemId, Offer
+from edge.model import EVERYBODY, MEMBERS, ItemId, Offer
 from edge.store import catalogue, shelf, unknown
 from edge.store import rows as codec
 from edge.store.catalogue import AnomalyLimits
 from edge.store.db import Refused
 from edge.store.hq_rows import Context, Rejection, curve_of, no_longer_waits
-from edge.store.journal import get_meta, outbox_state, record, set_meta
+from edge.store.journal import RESTORED, get_meta, outbox_state, record, set_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols import hq
@@ -26,7 +26,7 @@ from protocols.hq_seal import key_text
 from render.errors import RenderError
 from render.templates import load as load_template
 
-CONFIG, KEYS, RESTORED = "hq_config", "hq_keys", "restored"  # keys of `meta`
+CONFIG, KEYS = "hq_config", "hq_keys"  # keys of `meta`
 
 
 # -- settings --------------------------------------------------------------------------------------------------------------
@@ -229,5 +229,10 @@ def _past_binding(db: Db, stamp: Stamp, past: PastBinding, context: Context, sou
 
 
 def _past_price(db: Db, stamp: Stamp, past: PastPrice, delta: Delta) -> None:
-    """Every unknown display that was ever bound to the item may show this offer."""
-    unknown.told(db, stamp, Offer(ItemId(past.sku), curve_of(past.curve, past.price_quantity)), delta)
+    """Every unknown display that was ever bound to the item may show this offer, or showed it a moment ago.
+
+    Whom it was for is not told: it bounds what everybody pays, and may stand beside another price, as one for members does.
+    """
+    for audience in (MEMBERS, EVERYBODY):
+        offer = Offer(ItemId(past.sku), curve_of(past.curve, past.price_quantity), audience=audience)
+        unknown.told(db, stamp, offer, delta, dwelling=True)

@@ -13,7 +13,7 @@ from protocols.hq_events import Event, EventKind, Stage, StagedAck, make_event
 
 GENESIS = "0" * 64
 OUTBOX_BUDGET_EVENTS = 600_000  # 30 days of 20,000 events: some 600 MB
-OVER_BUDGET = "outbox_over_budget"  # key of `meta`
+OVER_BUDGET, RESTORED = "outbox_over_budget", "restored"  # keys of `meta`; the latter is kept until HQ has told what the copy forgot
 _PROGRESS = (Stage.RECEIVED, Stage.CONFIRMED)
 AUDIT_RUN_MS = 60_000  # entries made in the same minute share a row of the index by time: a row for each costs a sale one page more
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")  # the hash joins an entry's fields by newlines: a name may not hold one

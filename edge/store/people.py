@@ -15,7 +15,7 @@ from drivers.base import Grade, LabelSeen
 from edge.guard_report import AttemptFacts
 from edge.model import PAPER, Curve, ItemId, MayEntry, MayKind, MayState, Offer
 from edge.proof import LOOK_MARGIN_MS, Claim, Unclear, may_hide, named, recognise
-from edge.store import evidence, shelf
+from edge.store import evidence, shelf, unknown
 from edge.store import rows as codec
 from edge.store.db import Refused
 from edge.store.journal import emit, rfc3339
@@ -173,6 +173,11 @@ def confirm(
         raise Refused(f"label {label_id}: {error}") from None
     if found is None:
         return _strange(db, stamp, label_id, members, claims, who, dwell_ms)
+    if attempt_id is None and claims and unknown.waits_for_history(db, label_id):
+        raise Refused(
+            f"label {label_id}: the store's file is an older copy, and HQ has not told yet what else may stand beside that price: "
+            f"look again later, or make sure which picture hangs there and name it (--attempt)"
+        )
     if attempt_id is None and may_hide(members, claims, next(entry.offers for entry in members if entry.attempt_id == found)):
         raise Refused(
             f"label {label_id}: before its display was unknown that price had a multi-buy or a members' price beside it: "
@@ -221,6 +226,11 @@ def _unknown_lately(db: Db, stamp: Stamp, label_id: str) -> bool:
     return found.get is not None and not _is_paper(db, label_id)
 
 
+def _may_be_older(db: Db, stamp: Stamp, label_id: str) -> bool:
+    """Whether more may stand on the label, or may still come, of what the store's file forgot."""
+    return unknown.waits_for_history(db, label_id) or unknown.ANY_RADIO in shelf.lingering_radios(db, stamp, label_id, shelf.ANY_ATTEMPT)
+
+
 def _is_paper(db: Db, label_id: str) -> bool:
     return bool(db.execute("SELECT kind FROM label WHERE label_id = ?", (label_id,)).get == PAPER)
 
@@ -239,8 +249,10 @@ def _strange(
     for offer in shown:
         db.execute("INSERT INTO attempt_offer VALUES (?, 0, 'all', ?, ?, NULL)", (seen_id, offer.item_id, codec.curve_text(offer.curve)))
     delta = Delta(outbox_grew=True)
-    unknown = [entry.attempt_id for entry in members if entry.kind is MayKind.UNKNOWN]
-    gone = [] if _unknown_lately(db, stamp, label_id) or may_hide(members, claims, shown) else unknown
+    displays = [entry.attempt_id for entry in members if entry.kind is MayKind.UNKNOWN]
+    gone = (
+        [] if _unknown_lately(db, stamp, label_id) or may_hide(members, claims, shown) or _may_be_older(db, stamp, label_id) else displays
+    )
     for old_id in gone:
         shelf.supersede(db, stamp, old_id, seen_id, dwell_ms)
         delta.may[label_id, old_id] = codec.read_may(db, old_id)
@@ -248,7 +260,7 @@ def _strange(
     said = {"event": "label.confirmed", "label": label_id, "attempt": None, "person": who.person, "shows": _shown(claims)}
     dwells = [old_id for old_id in gone if delta.may[label_id, old_id] is not None]
     _say(db, stamp, said, members, who, {"seen": seen_id, "released": gone, "dwells": dwells}, seen_id)
-    if not unknown:
+    if not displays:
         prices = ", ".join(f"{claim.item_id} {claim.amount_minor}" for claim in claims) or "nothing"
         _alert(
             db,

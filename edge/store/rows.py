@@ -192,10 +192,14 @@ def read_may(db: Db, attempt_id: int) -> MayEntry | None:
     ).fetchone()
     if row is None:
         return None
+    return may_entry_of(row, _read_offers(db, attempt_id), read_release(db, row[1]))
+
+
+def _read_offers(db: Db, attempt_id: int) -> tuple[Offer, ...]:
     found = db.execute(
         "SELECT page, audience, item_id, curve, row_id FROM attempt_offer WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
-    )
-    return may_entry_of(row, tuple(offer_of(each) for each in found), read_release(db, row[1]))
+    ).fetchall()
+    return tuple([offer_of(each) for each in found])
 
 
 def read_release(db: Db, label_id: str) -> Release | None:
@@ -208,10 +212,12 @@ def read_release(db: Db, label_id: str) -> Release | None:
 
 def read_may_set(db: Db, label_id: str) -> list[MayEntry]:
     """Every member of a label's may-set, oldest first; what dwells is among them."""
-    found = db.execute(
-        "SELECT attempt_id FROM attempt WHERE label_id = ? AND state IN ('open', 'proven', 'gone') ORDER BY attempt_id", (label_id,)
-    )
-    return [entry for (attempt_id,) in found.fetchall() if (entry := read_may(db, attempt_id)) is not None]
+    rows = db.execute(
+        f"SELECT {MAY_COLUMNS} FROM attempt WHERE label_id = ? AND state IN ('open', 'proven', 'gone') ORDER BY attempt_id",  # noqa: S608
+        (label_id,),
+    ).fetchall()
+    release = read_release(db, label_id) if rows else None
+    return [may_entry_of(row, _read_offers(db, row[0]), release) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from edge.model import (
     Binding,
     ItemId,
     LabelState,
+    MayKind,
     MayState,
     Offer,
     Place,
@@ -324,20 +325,24 @@ def prove(
             f"SELECT attempt_id FROM attempt WHERE label_id = ?1 AND {_MAY} AND (attempt_id < ?2 OR (?3 AND kind = 'unknown'))",  # noqa: S608
             (label_id, attempt_id, looked),
         )
+        untold = unknown.waits_for_history(db, label_id)
         for (old_id,) in older.fetchall():
-            supersede(db, stamp, old_id, attempt_id, dwell_ms)
+            supersede(db, stamp, old_id, attempt_id, dwell_ms, untold=untold)
             delta.may[label_id, old_id] = codec.read_may(db, old_id)
     evidence.attempt_proven(db, stamp, attempt_id, label_id, grade, accepted=accepted, went=delta.may)
     delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
     return True, delta
 
 
-def supersede(db: Db, stamp: Stamp, old_id: int, new_id: int, dwell_ms: int) -> None:
-    """Off the panel now. It bounds for the dwell where it promised less than the picture that replaced it."""
+def supersede(db: Db, stamp: Stamp, old_id: int, new_id: int, dwell_ms: int, *, untold: bool = False) -> None:
+    """Off the panel now. It bounds for the dwell where it promised less than the picture that replaced it.
+
+    `untold`: what an unknown display showed is still to be told, which may be less.
+    """
     old, new = codec.read_may(db, old_id), codec.read_may(db, new_id)
     assert old is not None
     assert new is not None
-    promised_less = any(outlasts(offer, new.offers) for offer in old.offers)
+    promised_less = (untold and old.kind is MayKind.UNKNOWN) or any(outlasts(offer, new.offers) for offer in old.offers)
     state, kept_ms = (MayState.GONE, dwell_ms) if promised_less and dwell_ms > 0 else ("past", 0)
     db.execute(
         "UPDATE attempt SET state = ?, gone_boot_id = ?, gone_ms = ?, dwell_ms = ? WHERE attempt_id = ?",

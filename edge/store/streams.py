@@ -13,12 +13,17 @@ def cursors(db: Db) -> dict[str, StreamCursor]:
 
 
 def set_cursor(db: Db, stream: str, incarnation: str, seq: int) -> None:
-    """Move a stream. An incarnation that is left is retired: what still comes from it is stale, for good."""
-    db.execute(
-        "INSERT OR IGNORE INTO retired_incarnation SELECT stream, incarnation FROM cursor WHERE stream = ? AND incarnation <> ?",
-        (stream, incarnation),
-    )
-    db.execute("DELETE FROM retired_incarnation WHERE stream = ? AND incarnation = ?", (stream, incarnation))
+    """Move a stream. An incarnation names HQ's log as a whole: where one stream goes to another, all that streams are at is retired.
+
+    A stream that is there still goes on in it, until it leaves; none goes back to it: the snapshot of an old log that comes late moves no
+    other stream.
+    """
+    if db.execute("SELECT 1 FROM cursor WHERE stream = ? AND incarnation = ?", (stream, incarnation)).get is None:
+        if is_retired(db, incarnation):
+            return
+        db.execute(
+            "INSERT OR IGNORE INTO retired_incarnation SELECT stream, incarnation FROM cursor WHERE incarnation <> ?", (incarnation,)
+        )
     db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (stream, incarnation, seq))
 
 
@@ -29,7 +34,9 @@ def is_retired(db: Db, incarnation: str) -> bool:
 
 
 def forget_held(db: Db, stream: str, incarnation: str, through_seq: int) -> None:
-    """Messages that waited in a stream which has gone past them."""
+    """Messages that waited in a stream which has gone past them. None where the stream never went there."""
+    if db.execute("SELECT 1 FROM cursor WHERE stream = ? AND incarnation = ?", (stream, incarnation)).get is None:
+        return
     db.execute(
         "UPDATE inbox SET state = 'stale', raw = NULL WHERE stream = ? AND state = 'held' AND (incarnation <> ? OR seq <= ?)",
         (stream, incarnation, through_seq),

@@ -10,23 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edge import pricing
-from edge.model import EVERYBODY, MEMBERS, Curve, InForce, ItemId, Offer, PriceKind
+from edge.model import EVERYBODY, MEMBERS, PAPER, Curve, InForce, ItemId, Offer, PriceKind
 from edge.store import evidence
 from edge.store import rows as codec
+from edge.store.journal import RESTORED, get_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 
 CURVES_MAX = 24  # distinct past offers that bound an unknown display by an item; beyond, the cheapest ones are kept
+LOST_OFFERS_MS = 30 * 60_000  # so long a radio may go on offering what it was given in the lost time: longer than any driver's offers live
+ANY_RADIO = "any"  # stands for the radios of the lost time in `radio_offer`: whichever they were, nobody can ask them
 FOR_EVER_MS = 2**53  # the end of the lost time where the clock does not say when that was
 
 _OPEN = (
     "SELECT a.attempt_id, a.label_id FROM ever_bound AS e JOIN attempt AS a USING (label_id) WHERE a.kind = 'unknown' AND a.state = 'open' "
+)
+_LOST_AND_GONE = (
+    "SELECT a.attempt_id, a.label_id FROM ever_bound AS e JOIN attempt AS a USING (label_id) WHERE a.kind = 'unknown' AND a.state = 'gone' "
+    "AND a.lost_since_ms NOT NULL "
 )
 
 
 def add(db: Db, stamp: Stamp, label_id: str, why: str, delta: Delta, *, lost_since_ms: int | None = None) -> int:
     """Add UNKNOWN to the label's may-set; its attempt's number. `lost_since_ms`: the file was restored, and its copy was made then.
 
+    Radios may still offer pictures of the lost time, which no proof of a later picture ends before `LOST_OFFERS_MS` are over.
     Where the newest member is UNKNOWN already, nothing is added: a label that restarts again and again grows nothing.
     """
     newest = db.execute("SELECT attempt_id, kind, state FROM attempt WHERE label_id = ? ORDER BY attempt_id DESC LIMIT 1", (label_id,))
@@ -41,6 +49,11 @@ def add(db: Db, stamp: Stamp, label_id: str, why: str, delta: Delta, *, lost_sin
     attempt_id = db.last_insert_rowid()
     for (item_id,) in db.execute("SELECT item_id FROM ever_bound WHERE label_id = ?", (label_id,)).fetchall():
         _join(db, attempt_id, item_id, _may_have_shown(db, stamp, label_id, attempt_id, item_id))
+    if lost_since_ms is not None:
+        db.execute(
+            "INSERT INTO radio_offer SELECT ?1, label_id, ?2, ?3, ?4, ?5, 0 FROM label WHERE label_id = ?6 AND kind <> ?7",
+            (attempt_id, ANY_RADIO, stamp.boot_id, stamp.now_ms, LOST_OFFERS_MS, label_id, PAPER),
+        )
     evidence.display_unknown(db, stamp, label_id, attempt_id, why)
     delta.may[label_id, attempt_id] = codec.read_may(db, attempt_id)
     return attempt_id
@@ -65,6 +78,14 @@ def bound(db: Db, stamp: Stamp, label_id: str, item_id: ItemId, delta: Delta) ->
         _grow(db, stamp, label_id, attempt_id, item_id, _may_have_shown(db, stamp, label_id, attempt_id, item_id), delta)
 
 
+def waits_for_history(db: Db, label_id: str) -> bool:
+    """Whether HQ has still to tell what the label may have come to show in the time that a restored file lost."""
+    if not get_meta(db, RESTORED):
+        return False
+    lost = "SELECT 1 FROM attempt WHERE label_id = ? AND kind = 'unknown' AND state = 'open' AND lost_since_ms NOT NULL LIMIT 1"
+    return db.execute(lost, (label_id,)).get is not None
+
+
 def is_any(db: Db) -> bool:
     """Whether any display is unknown."""
     return db.execute("SELECT 1 FROM attempt WHERE kind = 'unknown' AND state = 'open' LIMIT 1").get is not None
@@ -75,9 +96,15 @@ def target_changed(db: Db, stamp: Stamp, item_id: ItemId, wanted: InForce, delta
     told(db, stamp, Offer(item_id, wanted.row.curve, row_id=wanted.row.row_id), delta)
 
 
-def told(db: Db, stamp: Stamp, offer: Offer, delta: Delta) -> None:
-    """An offer that displays may show, or may have come to show unseen, joins every unknown one that the item may be on."""
-    for attempt_id, label_id in db.execute(f"{_OPEN}AND e.item_id = ?", (offer.item_id,)).fetchall():
+def told(db: Db, stamp: Stamp, offer: Offer, delta: Delta, *, dwelling: bool = False) -> None:
+    """An offer that displays may show, or may have come to show unseen, joins every unknown one that the item may be on.
+
+    `dwelling`: also those of a file that was restored which are known again, and dwell: a shopper may have read it there.
+    """
+    found = db.execute(f"{_OPEN}AND e.item_id = ?", (offer.item_id,)).fetchall()
+    if dwelling:
+        found += db.execute(f"{_LOST_AND_GONE}AND e.item_id = ?", (offer.item_id,)).fetchall()
+    for attempt_id, label_id in found:
         _grow(db, stamp, label_id, attempt_id, offer.item_id, [offer], delta)
 
 

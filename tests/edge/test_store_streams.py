@@ -236,3 +236,20 @@ async def test_a_new_incarnation_of_one_stream_leaves_the_others(stocked: Shop) 
     await stocked.store.receive(prices(1, price("milk", 110, rev=2), incarnation=HQ_TWO))
     assert (await stocked.store.receive(adjust(2))).outcome is Outcome.APPLIED
     assert {name: cursor.incarnation[0] for name, cursor in stocked.store.cursors().items()} == {"bulk": "1", "price": "2", "stock": "1"}
+
+
+async def test_a_late_message_of_the_old_log_takes_no_stream_that_never_heard_of_it_from_the_new_one(stocked: Shop) -> None:
+    assert (await stocked.store.receive(adjust(1, incarnation=HQ_TWO))).outcome is Outcome.APPLIED
+    assert (await stocked.store.receive(adjust(1))).outcome is Outcome.STALE
+    assert (await stocked.store.receive(prices(1, price("milk", 110, rev=2), incarnation=HQ_TWO))).outcome is Outcome.APPLIED
+    assert stocked.charge(MILK) == 110
+
+
+async def test_a_late_snapshot_of_the_old_log_moves_no_prices_back_to_it(stocked: Shop) -> None:
+    await stocked.store.receive(prices(1, price("milk", 110, rev=2), incarnation=HQ_TWO))
+    await stocked.store.receive(prices(3, price("milk", 130, rev=4), incarnation=HQ_TWO))
+    for each in stocked.hq.snapshot("s2", [{"items": [item("milk")], "rows": [price("milk", 100)]}]):
+        await stocked.store.receive(each)
+    assert stocked.store.cursors()["price"] == StreamCursor(HQ_TWO, 1)
+    await stocked.store.receive(prices(2, price("milk", 120, rev=3), incarnation=HQ_TWO))
+    assert stocked.charge(MILK) == 130

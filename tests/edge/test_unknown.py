@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
+from drivers.oepl_attempts import OFFER_LIFETIME_MS
 from edge.model import Curve, ItemId
 from edge.proof import LOOK_MARGIN_MS, Claim
 from edge.store import people, unknown, witness
@@ -119,10 +120,76 @@ async def test_time_without_the_daemon_is_not_lost(shelf: Shop) -> None:
 async def test_proof_ends_what_the_lost_time_may_have_brought(shelf: Shop) -> None:
     await shelf.prices(price("milk", 60, **PROMO, **window(1, 2)))
     restored(shelf)
+    shelf.clock.pass_ms(unknown.LOST_OFFERS_MS + 1)
     await shelf.shows(L1, MILK, 100)
     assert shelf.charge(MILK) == 100
     await shelf.prices(price("milk", 60, rev=2, **PROMO, **window(1, 2)))
     assert shelf.charge(MILK) == 100
+
+
+async def test_no_proof_ends_it_while_a_radio_may_still_offer_a_picture_of_the_lost_time(shelf: Shop) -> None:
+    await shelf.prices(price("milk", 60, **PROMO, **window(1, 2)))
+    restored(shelf)
+    attempt_id = await shelf.attempt(L1, [(MILK, 100)])
+    assert not await shelf.prove(L1, attempt_id)
+    assert shelf.charge(MILK) == 60
+    shelf.clock.reboot()
+    shelf.reopen()
+    shelf.clock.pass_ms(unknown.LOST_OFFERS_MS)
+    assert not await shelf.prove(L1, await shelf.attempt(L1, [(MILK, 100)])), "a reboot began it anew"
+    shelf.clock.pass_ms(1)
+    await shelf.shows(L1, MILK, 100)
+    assert shelf.charge(MILK) == 100
+
+
+def test_no_driver_offers_a_picture_for_longer() -> None:
+    assert OFFER_LIFETIME_MS < unknown.LOST_OFFERS_MS
+
+
+async def put_back(shelf: Shop) -> None:
+    """An older copy of the file, whose radios offer nothing any more: HQ is asked what it forgot."""
+    shelf.close()
+    copied(shelf.path, shelf.path.with_name("copy.db"))
+    shelf.open()
+    await shelf.bind(L1, MILK)
+    shelf.close()
+    copied(shelf.path.with_name("copy.db"), shelf.path)
+    shelf.open()
+    shelf.clock.pass_ms(HOUR_MS)
+
+
+async def told(shelf: Shop, amount: int) -> None:
+    offer = {"sku": "milk", "curve": [[1, amount]]}
+    incarnation = shelf.store.outbox_state().incarnation
+    await shelf.say("history.v1", {"restored": incarnation, "prices": [offer], "last": True})
+
+
+async def test_what_a_display_showed_before_its_proof_dwells_though_hq_tells_it_afterwards(shelf: Shop) -> None:
+    await put_back(shelf)
+    await shelf.shows(L1, MILK, 100, dwell_ms=HOUR_MS)
+    assert shelf.charge(MILK) == 100
+    await told(shelf, 60)
+    assert (shelf.charge(MILK), shelf.guard(MILK)) == (60, "dwell")
+    shelf.clock.pass_ms(HOUR_MS)
+    assert shelf.charge(MILK) == 100
+
+
+async def test_a_price_that_was_read_ends_nothing_before_hq_told_what_may_stand_beside_it(shelf: Shop) -> None:
+    await put_back(shelf)
+    look = partial(people.confirm, label_id=L1, claims=[Claim(MILK, 100)], attempt_id=None, who=ANNA, dwell_ms=0)
+    with pytest.raises(Refused, match="HQ has not told yet"):
+        await shelf.store.run(partial(look, stamp=shelf.store.stamp()))
+    await told(shelf, 60)
+    with pytest.raises(Refused, match="beside it"):  # 0.60 may be a price for members
+        await shelf.store.run(partial(look, stamp=shelf.store.stamp()))
+
+
+async def test_a_strange_price_ends_nothing_before_hq_told_what_may_stand_beside_it(shelf: Shop) -> None:
+    await put_back(shelf)
+    look = partial(people.confirm, label_id=L1, claims=[Claim(MILK, 90)], attempt_id=None, who=ANNA, dwell_ms=0)
+    assert await shelf.store.run(partial(look, stamp=shelf.store.stamp())) == Confirmed(None, ())
+    await told(shelf, 60)
+    assert shelf.charge(MILK) == 60
 
 
 async def test_a_copy_put_back_is_known_by_what_is_kept_beside_the_file(shelf: Shop) -> None:

@@ -1,14 +1,13 @@
 """The store on a disk that keeps what was committed and nothing else: the daemon's own store and writer over SQLite in memory.
 
-A file in memory as migrated is opened once; whole histories, and copies of the file to restore from, are savepoints in it, since opening
-and preparing anew would cost more than many a history. Inside, the writer's own code commits groups, each transaction in its savepoint.
+A file in memory as migrated is opened once; a whole history is a transaction in it, and copies of the file to restore from are savepoints:
+opening and preparing anew would cost more than many a history. Inside, the writer's own code plays groups, each job in its savepoint.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from edge.store.db import GROUP_MAX, OWN_TROUBLE, StoreError, Transaction, Writer, _commit, _Job
+from edge.store.db import GROUP_MAX, OWN_TROUBLE, QUEUE_MAX, StoreError, Transaction, Writer, _commit, _Job, _Jobs
 from edge.store.hq_rows import Context
 from edge.store.load import load
 from edge.store.rows import Stamp
@@ -32,10 +31,26 @@ STATEMENTS_MAX = 500  # prepared and kept: all that the daemon has
 
 
 class Disk:
-    """One file, in savepoints that lie on each other."""
+    """One file, in a transaction that is undone at the end of a history; copies of it are savepoints that lie on each other.
+
+    What the daemon's groups of transactions begin and commit needs nothing here: a group that ends is never undone by itself.
+    """
 
     def __init__(self) -> None:
         self.db = _migrated()
+        self.db.execute("BEGIN")
+        self._depth = 0
+
+    def keep(self) -> None:
+        """From now on a history begins with what is in the file now."""
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN")
+        self._depth = 0
+
+    def begin_again(self) -> None:
+        """The file is what it was at the last `keep`. Nothing is left of a history: what savepoints remember grows until it is undone."""
+        self.db.execute("ROLLBACK")
+        self.db.execute("BEGIN")
         self._depth = 0
 
     def mark(self) -> int:
@@ -50,8 +65,7 @@ class Disk:
         self._depth = number
 
     def execute(self, sql: str, args: Any = ()) -> Any:
-        """For what begins a transaction of its own: inside a copy it is a savepoint."""
-        return self.db.execute(_NESTED.get(sql, sql), args)
+        return None if sql in _GROUP else self.db.execute(sql, args)
 
     def get_autocommit(self) -> bool:
         return False
@@ -63,12 +77,7 @@ class Disk:
         return int(self.db.last_insert_rowid())
 
 
-_NESTED = {
-    "BEGIN": "SAVEPOINT transaction_",
-    "BEGIN IMMEDIATE": "SAVEPOINT transaction_",
-    "COMMIT": "RELEASE transaction_",
-    "ROLLBACK": "ROLLBACK TO transaction_; RELEASE transaction_",
-}
+_GROUP = frozenset({"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"})
 
 
 def _migrated() -> apsw.Connection:
@@ -101,13 +110,16 @@ class Power:
 
 
 class SimWriter(Writer):
-    """The writer without its thread: a group is committed when the world lets the disk turn."""
+    """The writer without its thread: a group is committed when the world lets the disk turn.
+
+    Transactions stand in the writer's own queue, in which a till's overtake what has not begun.
+    """
 
     def __init__(self, disk: Disk, loop: SimLoop, apply: Callable[[Delta], None], power: Power) -> None:
         self._disk = disk
         self._apply = apply
         self._on_fatal = self._raise
-        self._jobs = queue.SimpleQueue()  # type: ignore[assignment]
+        self._jobs: _Jobs = _Jobs(QUEUE_MAX)
         self._loop: Any = loop
         self._open = {}
         self._over = None
@@ -115,6 +127,7 @@ class SimWriter(Writer):
         self.transactions = 0
         self.power = power
         self.is_slow: Callable[[], bool] = lambda: False  # whether the disk keeps a transaction waiting until the world turns it
+        self.group_ends: Callable[[], bool] = lambda: False  # whether a group has taken long enough, although more are waiting
         self.waiting = 0
 
     async def run(self, transaction: Transaction[T], *, urgent: bool = False) -> T:
@@ -125,7 +138,7 @@ class SimWriter(Writer):
         if self.waiting == 1 and not self.is_slow():
             self._loop.call_soon(self.turn)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(lambda _: transaction(db), future))
+        self._jobs._put(_Job(lambda _: transaction(db), future, urgent))
         self._open[future] = None
         future.add_done_callback(self._open.pop)
         return await asyncio.shield(future)
@@ -136,8 +149,8 @@ class SimWriter(Writer):
             return
         power = self.power
         group: list[_Job] = []
-        while len(group) < GROUP_MAX and self.waiting:
-            job = self._jobs.get()
+        while self.waiting and len(group) < GROUP_MAX and not (group and self.group_ends()):
+            job = self._jobs._get()
             assert job is not None
             group.append(job)
             self.waiting -= 1
@@ -164,11 +177,12 @@ class SimWriter(Writer):
 
     def _begin_in_vain(self, group: list[_Job]) -> None:
         """All but the commit."""
-        self._disk.execute("BEGIN IMMEDIATE")
+        self._disk.execute("SAVEPOINT in_vain")
         for job in group:
             with contextlib.suppress(*OWN_TROUBLE):
                 job.transaction(self._disk)
-        self._disk.execute("ROLLBACK")
+        self._disk.execute("ROLLBACK TO in_vain")
+        self._disk.execute("RELEASE in_vain")
 
     def depth(self) -> int:
         return self.waiting

@@ -21,16 +21,21 @@ COPIES_MAX: Final = 3
 _BASE: Final[dict[str, float]] = {
     "wake": 40, "radio": 14, "lane": 18, "deliver": 12, "puback": 6, "hq": 6, "price": 4, "stock": 1.5, "staff": 2, "bind": 1,
     "time": 8, "disk": 12, "plug": 0.8, "die": 0.6, "crash": 1.2, "cut": 0.6, "wipe": 0.2, "head": 0.4, "stale": 0.8, "snapshot": 0.15,
-    "hq_loses_log": 0.1, "copy": 0.3, "restore": 0, "clock": 0.2,
+    "hq_loses_log": 0.1, "copy": 0.3, "restore": 0, "clock": 0.2, "cut_price": 0.4,
 }  # fmt: skip
+# What happens for a while after a price was cut under a customer's eyes: radios and labels are quick.
+_HURRY: Final[dict[str, float]] = {"wake": 50, "radio": 20, "deliver": 10, "disk": 10, "lane": 4, "puback": 2}
+HURRY_EVENTS: Final = 25
+CUT_TO_MINOR: Final = 50  # at least: below, the store would take it for a typing error and ask people
 KINDS: Final[tuple[dict[str, float], ...]] = (
     _BASE,
-    _BASE | {"wake": 60, "radio": 22, "price": 8, "lane": 12, "deliver": 16, "staff": 4, "crash": 2},  # the shelf
+    _BASE | {"wake": 60, "radio": 22, "price": 8, "lane": 12, "deliver": 16, "staff": 4, "crash": 2, "cut_price": 1.2},  # the shelf
     _BASE | {"lane": 50, "wake": 60, "price": 10, "deliver": 20, "crash": 3, "puback": 10, "hq": 10, "cut": 2, "wipe": 1},  # tills
     _BASE | {"copy": 1.5, "restore": 1.2, "lane": 40, "hq": 10, "puback": 10},  # an old file is put back
     _BASE | {"stock": 12, "lane": 30, "deliver": 20, "hq": 12, "puback": 12, "crash": 2},  # six buyers race
     _BASE | {"price": 10, "deliver": 25, "stale": 6, "hq_loses_log": 0.6, "snapshot": 0.6, "cut": 2, "clock": 1},  # HQ's word
 )
+_IN_A_HURRY: Final = list(_HURRY), list(accumulate(_HURRY.values()))
 
 
 class Happenings:
@@ -38,20 +43,23 @@ class Happenings:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
-        self._copies: list[tuple[int, int]] = []  # of the file: mark, last attempt in it
+        self._copies: list[tuple[int, int, int]] = []  # of the file: mark, last attempt in it, how much staff had bound
         weights = KINDS[seed % len(KINDS)]
-        self._names = list(weights)
-        self._weights = list(accumulate(weights.values()))
-        self._acts: dict[str, Callable[[], bool]] = {name: getattr(self, name) for name in self._names}
+        self._usual = list(weights), list(accumulate(weights.values()))
+        self._hurry_left = 0
+        self._awake: list[str] = []  # labels, while it lasts
+        self._acts: dict[str, Callable[[], bool]] = {name: getattr(self, name) for name in weights}
 
     def one(self) -> None:
         """Let one thing happen that can happen."""
         dice = self.world.dice
-        while not self._acts[dice.choices(self._names, cum_weights=self._weights)[0]]():
-            continue
+        self._hurry_left -= 1
+        names, weights = _IN_A_HURRY if self._hurry_left > 0 else self._usual
+        while not self._acts[dice.choices(names, cum_weights=weights)[0]]():
+            names, weights = self._usual
 
     def wake(self) -> bool:
-        label = self.world.labels[self.world.dice.choice(LABELS)]
+        label = self.world.labels[self.world.dice.choice(self._awake if self._hurry_left > 0 else LABELS)]
         if not label.dead:
             self.world.air.wake(label)
         return not label.dead
@@ -105,6 +113,31 @@ class Happenings:
             self.world.note("HQ", "%s %s rev %s %s", row["sku"], row["kind"], row["rev"], row.get("amount_minor", row.get("curve")))
         self.world.hq.say_rows(rows, self.world.clock.wall)
         self.world.hq.publish(self.world.clock.wall)
+        return True
+
+    def cut_price(self) -> bool:
+        """HQ cuts what a customer was told just now, often right after a crash, and the item's labels are quick to show it."""
+        world, dice = self.world, self.world.dice
+        live = [told for lane in world.lanes for told in lane.told if told.lines and told.until_ms > world.clock.link]
+        if not live or world.catches_up:
+            return False
+        told = dice.choice(live)
+        sku, quantity, total_minor = dice.choice(told.lines)
+        amount_minor = total_minor // quantity - dice.choice((10, 20, 30))
+        if amount_minor < CUT_TO_MINOR:
+            return False
+        if dice.random() < 0.6:
+            world.process.kill()
+            world.recover()
+        world.hq.next_ids["rev"] += 1
+        row = dict(price(sku, amount_minor, rev=world.hq.next_ids["rev"]))
+        if told.member and dice.random() < 0.6:
+            row |= {"kind": "member", "price_id": "m"}
+        world.note("HQ", "cuts %s %s, quoted at %s for %s, to %s", sku, row["kind"], total_minor, quantity, amount_minor)
+        world.hq.say_rows([row], world.clock.wall)
+        world.hq.publish(world.clock.wall)
+        self._hurry_left = HURRY_EVENTS
+        self._awake = [label_id for label_id in LABELS if label_id in world.process.store.view.labels_of_item(sku)] or list(LABELS)
         return True
 
     def _row(self) -> dict[str, Any]:
@@ -234,7 +267,7 @@ class Happenings:
             return False
         self.world.note("staff", "copies the store's file")
         last = self.world.disk.db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'attempt'").get
-        self._copies.append((self.world.disk.mark(), int(last)))
+        self._copies.append((self.world.disk.mark(), int(last), len(self.world.staff.bound)))
         return True
 
     def restore(self) -> bool:
@@ -242,7 +275,7 @@ class Happenings:
         if not self._copies:
             return False
         number = self.world.dice.randrange(len(self._copies))
-        mark, last_attempt = self._copies[number]
+        mark, last_attempt, bound = self._copies[number]
         del self._copies[number + 1 :]
         self.world.note("staff", "puts an old copy of the file back")
         self.world.process.kill()
@@ -264,6 +297,7 @@ class Happenings:
         self.world.behind = self.world.hq.incarnation, self.world.hq.last_seq(Stream.PRICE)
         self.world.judge.restored()
         self.world.boot(restored=True)
+        self.world.staff.bind_again(bound)
         return True
 
 

@@ -37,7 +37,8 @@ class Headquarters(HqBooks):
         self.broker: Broker
         self.effects: Counter[str] = Counter()  # how often a sale, return or void was booked, by its id
         self.newest: dict[tuple[str, str], dict[str, Any]] = {}  # price rows as last said
-        self.ever_said: dict[tuple[str, tuple[tuple[int, int], ...]], None] = {}  # what everybody was to pay, by item
+        self.ever_said: dict[tuple[str, tuple[tuple[int, int], ...]], None] = {}  # what anybody was to pay, by item
+        self.ever_bound: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}  # label and items -> the last word of it
         self.next_ids: Counter[str] = Counter()
         self.unconfirmed: dict[str, tuple[str, int]] = {}  # adjustments that no store has reported as applied
         self.holds: dict[str, str] = {}  # hold -> what the store said last
@@ -70,8 +71,7 @@ class Headquarters(HqBooks):
     def say_rows(self, rows: list[dict[str, Any]], now_ms: int) -> None:
         for row in rows:
             self.newest[row["sku"], row["price_id"]] = row
-            if row["kind"] != "member":
-                self.ever_said[row["sku"], _curve(row)] = None
+            self.ever_said[row["sku"], _curve(row)] = None
         self.say("price.batch.v1", {"rows": rows}, now_ms)
 
     def say_catalogue(self, now_ms: int) -> None:
@@ -113,10 +113,10 @@ class Headquarters(HqBooks):
             self.say("stock.escrow.v1", {"moves": [self.moves[ref]]}, now_ms)
 
     def say_history(self, restored: str, now_ms: int) -> None:
-        """Where labels were bound as far as HQ was told, and every price that it said to everybody."""
+        """Wherever labels were bound as far as HQ was told, and every price that it said to anybody."""
         bindings = [
-            {"label": label, "items": told["items"], "template": told["template"], "binding_rev": told["binding_rev"]}
-            for label, told in self.bindings.items()
+            {"label": told["label"], "items": told["items"], "template": told["template"], "binding_rev": told["binding_rev"]}
+            for told in self.ever_bound.values()
         ]
         prices = [{"sku": sku, "curve": curve} for sku, curve in self.ever_said]
         self.say("history.v1", {"restored": restored, "bindings": bindings, "prices": prices, "last": True}, now_ms)
@@ -176,6 +176,10 @@ class Headquarters(HqBooks):
         super()._effect(event, now_ms)
         if event.kind is EventKind.STOCK:
             self._stock(msgspec.json.decode(event.data))
+        elif event.kind is EventKind.LABEL:
+            told = msgspec.json.decode(event.data)
+            if told["event"] == "label.bound":
+                self.ever_bound[told["label"], tuple(told["items"])] = told
 
     def _stock(self, told: dict[str, Any]) -> None:
         match told["event"]:

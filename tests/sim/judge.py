@@ -51,7 +51,9 @@ class Judge:
         self._items: set[str] = set()
         self._labels: set[str] = set()
         self._revs: dict[tuple[str, str], int] = {}
-        self._reserved: dict[str, int] = {}
+        self._available: dict[str, int] = {}  # units that were not promised at the last look
+        self._moves_seen = 0  # entries of `reserve_move` and `ledger` at that look
+        self._ledger_seen = 0
         self._ends_ms: dict[str, int] = {}  # when a dwell of the item ends
         self._found: list[str] = []  # at a commit; told at the next check
 
@@ -59,7 +61,10 @@ class Judge:
         """A life of the daemon begins: watch what it commits."""
         store = self._world.process.store
         store.listeners.append(self._committed)
-        self._reserved = {item_id: sum(reserved) for item_id, reserved in store.view.reserved.items()}
+        db: Any = self._world.disk.db
+        self._available = {item_id: store.view.level(ItemId(item_id)).available for item_id in ITEMS}
+        self._moves_seen = db.execute("SELECT coalesce(max(entry_id), 0) FROM reserve_move").get
+        self._ledger_seen = db.execute("SELECT coalesce(max(entry_id), 0) FROM ledger").get
         self.look_at_all()
 
     def look_at_all(self) -> None:
@@ -85,10 +90,28 @@ class Judge:
         self._labels.update(label_id for label_id, _ in delta.may)
         for item_id in delta.in_force:
             self._price_moves_on(item_id)
-        for item_id, (held, escrow) in delta.reserved.items():
-            if held + escrow > self._reserved.get(item_id, 0) and view.level(item_id).available < 0:
-                self._found.append(f"L2: {item_id} is promised beyond what is there: {view.level(item_id)}")
-            self._reserved[item_id] = held + escrow
+        if delta.reserved:
+            self._promises_are_covered()
+
+    def _promises_are_covered(self) -> None:
+        """Whatever was promised was there at that moment: what moved since the last look, in the order of the store's own events.
+
+        A change by HQ bears the number of the event before it.
+        """
+        db: Any = self._world.disk.db
+        moved = db.execute(
+            "SELECT up_seq, 0, item_id, sum(delta), max(entry_id) FROM reserve_move WHERE entry_id > ? GROUP BY up_seq, item_id "
+            "UNION ALL SELECT up_seq, 1, item_id, -delta, entry_id FROM ledger WHERE entry_id > ? ORDER BY 1, 2, 5",
+            (self._moves_seen, self._ledger_seen),
+        ).fetchall()
+        for _, is_ledger, item_id, taken, entry_id in moved:
+            available = self._available[item_id] = self._available.get(item_id, 0) - taken
+            if is_ledger:
+                self._ledger_seen = max(self._ledger_seen, entry_id)
+            else:
+                self._moves_seen = max(self._moves_seen, entry_id)
+                if taken > 0 and available < 0:
+                    self._found.append(f"L2: {item_id} is promised beyond what is there: {available} are left")
 
     def _price_moves_on(self, item_id: ItemId) -> None:
         row = self._world.process.store.view.in_force[item_id].row
@@ -155,11 +178,15 @@ class Judge:
         in_force = world.process.store.view.in_force.get(item_id)
         if in_force is None:
             return
+        store_open = desk.store_open()
+        charged: dict[tuple[object, object], list[int]] = {}  # by what decides it: most often the same for members
         for member in (False, True):
-            targets = desk._targets(item_id, member=member)
-            bounds = list(desk._bounds(item_id, member=member, store_open=desk.store_open()))
-            for quantity in QUANTITIES:
-                charged_minor = pricing.charge(quantity, targets, bounds).total_minor
+            targets = tuple(dict.fromkeys(desk._targets(item_id, member=member)))
+            bounds = list({bound.curve.points: bound for bound in desk._bounds(item_id, member=member, store_open=store_open)}.values())
+            cause = targets, tuple([bound.curve.points for bound in bounds])
+            if cause not in charged:
+                charged[cause] = [pricing.charge(quantity, targets, bounds).total_minor for quantity in QUANTITIES]
+            for quantity, charged_minor in zip(QUANTITIES, charged[cause], strict=True):
                 for each in shown:
                     _not_above(each, quantity, charged_minor, member, "P1: a label shows")
                 if charged_minor > in_force.row.curve.cost_minor(quantity):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
@@ -17,6 +18,7 @@ from edge.model import MayState
 from edge.price_mirror import PriceMirror
 from edge.sales import Sales
 from edge.store import catalogue, holds, hq_rows, inbox, journal, people, shelf, stock, unknown
+from edge.store.db import Refused
 from edge.store.hq_rows import Context
 from edge.store.load import load
 from edge.store.rows import Db, Stamp
@@ -89,8 +91,12 @@ def attempt_noted_after_sending() -> Iterator[Change]:
     async def later(self: Store, new: shelf.NewAttempt) -> None:
         loop = asyncio.get_running_loop()
 
+        async def begin() -> None:
+            with suppress(Refused):  # retired meanwhile
+                await begin_attempt(self, new)
+
         def note() -> None:
-            _kept.add(task := loop.create_task(begin_attempt(self, new)))
+            _kept.add(task := loop.create_task(begin()))
             task.add_done_callback(_kept.discard)
 
         loop.call_later(NOTED_LATER_S, note)

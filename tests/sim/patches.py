@@ -10,9 +10,10 @@ from unittest.mock import patch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge import hq as sync
-from edge.store import people
+from edge.store import people, unknown
 from protocols.hq import Message, reparse
 from tests.sim.broker import SimLink
+from tests.sim.radios import LIFETIME_MS
 
 LOOK_MARGIN_MS: Final = 8_000  # these panels refresh at once or at the next look
 
@@ -26,6 +27,7 @@ _OWN: Final[tuple[tuple[Any, str, object], ...]] = (
     (sync, "MqttLink", SimLink),
     (sync, "parse_down", _parse_unsealed),
     (people, "LOOK_MARGIN_MS", LOOK_MARGIN_MS),
+    (unknown, "LOST_OFFERS_MS", LIFETIME_MS),
 )
 
 

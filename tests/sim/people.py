@@ -27,6 +27,7 @@ class Staff:
     """Anna. Her words to the daemon are said again until they are heard."""
 
     def __init__(self, world: World) -> None:
+        self.bound: list[tuple[str, tuple[ItemId, ...]]] = []  # what she bound, in this order
         self._world = world
 
     def act(self, label: Label) -> None:
@@ -43,9 +44,19 @@ class Staff:
     def rebind(self) -> None:
         world = self._world
         label_id = world.dice.choice(list(world.labels))
-        items = () if world.dice.random() < 0.2 else (ItemId(world.dice.choice(ITEMS)),)
+        self._bind(label_id, () if world.dice.random() < 0.2 else (ItemId(world.dice.choice(ITEMS)),))
+
+    def _bind(self, label_id: str, items: tuple[ItemId, ...]) -> None:
+        world = self._world
         world.note("Anna", "binds label %s to %s", label_id[-1], items)
+        self.bound.append((label_id, items))
         world.say(lambda store: store.bind(label_id, items, "shelf", Place(), actor="sim"))
+
+    def bind_again(self, since: int) -> None:
+        """An older copy of the file was put back: what she bound since, and what HQ was not told either, nobody but she knows."""
+        for label_id, items in self.bound[since:]:
+            if (label_id, items) not in self._world.hq.ever_bound:
+                self._bind(label_id, items)
 
     def _decide(self, transaction: Callable[..., Any], label: Label, **more: Any) -> Any:
         """None where it is refused."""

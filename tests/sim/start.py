@@ -31,7 +31,7 @@ class Start:
             hq.newest[sku, "b"] = dict(price(sku, 100))
         hq.next_ids["rev"] = 1
         hq.say_catalogue(clock.wall)
-        self._mark = self.disk.mark()
+        self.disk.keep()
         self._world = pickle.dumps((clock, hq, modules, labels))
         world = World(self, 0, Faults())
         world.calm = True
@@ -45,11 +45,11 @@ class Start:
             world.calm_down()
         world.end()
         vars(world.hq).pop("broker")
-        self._mark = self.disk.mark()
+        self.disk.keep()
         self._world = pickle.dumps((world.clock, world.hq, world.modules, world.labels))
 
     def open(self) -> tuple[SimClock, Headquarters, list[Module], dict[str, Label]]:
-        self.disk.put_back(self._mark)
+        self.disk.begin_again()
         clock, hq, modules, labels = pickle.loads(self._world)
         return clock, hq, modules, labels
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edge.view import Delta
+from tests.sim.disk import Disk, Power, SimWriter
 from tests.sim.loop import SimClock, SimLoop
 from tests.sim.mutants import MUTANTS
 
@@ -64,6 +66,45 @@ def test_time_on_the_loop_is_what_the_world_says(clock: SimClock) -> None:
             loop.run_ready()
         assert woken == [began_ms + 1_000, began_ms + 6_000]
         assert task.done()
+
+
+def test_what_a_till_waits_for_overtakes_what_has_not_begun(clock: SimClock) -> None:
+    done: list[str] = []
+
+    def job(name: str) -> Any:
+        def transaction(db: Any) -> tuple[None, Delta]:
+            done.append(name)
+            return None, Delta()
+
+        return transaction
+
+    with SimLoop(clock) as loop:
+        writer = SimWriter(Disk(), loop, lambda delta: None, Power(loop))
+        writer.is_slow = writer.group_ends = lambda: True
+        for name in ("list", "more of it"):
+            loop.create_task(writer.run(job(name)))
+        loop.create_task(writer.run(job("sale"), urgent=True))
+        loop.run_ready()
+        writer.turn()
+        assert done == ["sale"]
+        loop.create_task(writer.run(job("quote"), urgent=True))
+        loop.run_ready()
+        assert done == ["sale", "list", "quote", "more of it"]
+
+
+def test_a_history_leaves_nothing_on_the_disk() -> None:
+    disk = Disk()
+    disk.db.execute("INSERT INTO meta VALUES ('kept', '1')")
+    disk.keep()
+    for _ in range(2):
+        copy = disk.mark()
+        disk.execute("UPDATE meta SET value = '2' WHERE key = 'kept'")
+        assert disk.execute("SELECT value FROM meta WHERE key = 'kept'").get == "2"
+        disk.put_back(copy)
+        assert disk.execute("SELECT value FROM meta WHERE key = 'kept'").get == "1"
+        disk.execute("DELETE FROM meta WHERE key = 'kept'")
+        disk.begin_again()
+    assert disk.execute("SELECT value FROM meta WHERE key = 'kept'").get == "1"
 
 
 def test_a_halted_process_does_nothing_more(clock: SimClock) -> None:
