@@ -17,6 +17,7 @@ from edge.store.rows import json_text
 from edge.store.shelf import NewAttempt
 
 DWELL_LOOK_MS: Final = 1_000  # what dwells for nobody knows how long, as after a restart of the machine, is looked at this often
+LABEL: Final = 0  # where the number of a picture stands, for the label itself: numbers begin at 1
 SEEN_SAVE_MS: Final = 600_000  # an unchanged label's "last seen" is written this often: a disk is not a radio log
 
 
@@ -192,7 +193,7 @@ class Dwells:
     def __init__(self) -> None:
         self._gone: set[tuple[str, int]] = set()
         self._leaving: set[str] = set()
-        self._ends: list[tuple[int, str, int | None]] = []  # a heap: when, label, and picture or None for the label itself
+        self._ends: list[tuple[int, str, int]] = []  # a heap: when, label, and picture or LABEL for the label itself
         self._open: bool | None = None
 
     def watch(self, entries: Iterable[MayEntry]) -> None:
@@ -204,7 +205,7 @@ class Dwells:
                     heapq.heappush(self._ends, (0, *key))
             elif entry.release is not None and entry.release.dwell_ms > 0 and entry.label_id not in self._leaving:
                 self._leaving.add(entry.label_id)
-                heapq.heappush(self._ends, (0, entry.label_id, None))
+                heapq.heappush(self._ends, (0, entry.label_id, LABEL))
 
     def take_over(
         self, may_of_label: Callable[[str], Mapping[int, MayEntry]], *, now_ms: int, boot_id: str, store_open: bool
@@ -214,14 +215,14 @@ class Dwells:
         left: list[str] = []
         for label_id, attempt_id in self._to_look_at(now_ms, store_open=store_open):
             entries = may_of_label(label_id)
-            if attempt_id is None:
+            if attempt_id == LABEL:
                 found = [entry for entry in entries.values() if entry.release is not None]
             else:
                 found = [entries[attempt_id]] if attempt_id in entries else []
             dwelling = [each for each in found if bound_reason(each, now_ms=now_ms, boot_id=boot_id, store_open=store_open) is not None]
             if dwelling:
                 heapq.heappush(self._ends, (now_ms + max(_look_in_ms(entry, now_ms, boot_id) for entry in dwelling), label_id, attempt_id))
-            elif attempt_id is not None:
+            elif attempt_id != LABEL:
                 self._gone.discard((label_id, attempt_id))
                 gone.append((label_id, attempt_id))
             else:
@@ -229,12 +230,12 @@ class Dwells:
                 left.append(label_id)
         return gone, left
 
-    def _to_look_at(self, now_ms: int, *, store_open: bool) -> list[tuple[str, int | None]]:
+    def _to_look_at(self, now_ms: int, *, store_open: bool) -> list[tuple[str, int]]:
         if store_open is not self._open:
             self._open = store_open
             self._ends.clear()
-            return [*sorted(self._gone), *((label_id, None) for label_id in sorted(self._leaving))]
-        due: list[tuple[str, int | None]] = []
+            return [*sorted(self._gone), *((label_id, LABEL) for label_id in sorted(self._leaving))]
+        due: list[tuple[str, int]] = []
         while self._ends and self._ends[0][0] <= now_ms:
             due.append(heapq.heappop(self._ends)[1:])
         return due

@@ -54,10 +54,15 @@ ATTEMPT_NUMBER_MODULUS = 1 << 32  # the reserved pixels hold 32 bits
 IN_FORCE_MAX = 200  # items compared in one go: half a millisecond of the loop, and of the writer's some 10 ms where all are due
 
 
+def _whenever() -> None:
+    return None
+
+
 class Store:
     """One open store. Build it with `open_store`; `close` it to let waiting transactions commit."""
 
     went_back = False  # whether the file was an older copy at this start: what was quoted after it was made is not known here
+    changes_now: Callable[[], ChangesNow | None] = staticmethod(_whenever)  # when prices may rise
     evidence_key = ""  # the public half of the key that signs bundles, as `note_evidence_key` was told
 
     def __init__(
@@ -65,7 +70,6 @@ class Store:
     ) -> None:
         self.view = View()
         self.outbox_grew = asyncio.Event()
-        self.changes_now: Callable[[], ChangesNow | None] = _whenever  # when prices may rise
         self.on_change: Callable[[], None] = _nothing  # called after each committed change of the view
         self.listeners: list[Callable[[Delta], None]] = []  # told what a transaction changed, the view having taken it over
         self._own_context = context
@@ -473,10 +477,6 @@ class Store:
     def sales_count(self) -> int:
         count = self._reader.execute("SELECT count(*) FROM sale").get
         return count if isinstance(count, int) else 0
-
-
-def _whenever() -> None:
-    return None
 
 
 def _nothing() -> None:

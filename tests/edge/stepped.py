@@ -24,10 +24,6 @@ class Crash(BaseException):
     """The daemon's process is gone at this instant."""
 
 
-def _whenever() -> None:
-    return None
-
-
 class MemoryStore(Store):
     """The store's methods over one SQLite connection, with each transaction run at once: a history is then one thread and repeatable.
 
@@ -38,7 +34,6 @@ class MemoryStore(Store):
         self.view = View()
         self.outbox_grew = asyncio.Event()
         self._swapping = asyncio.Lock()
-        self.changes_now = _whenever
         self.on_change: Callable[[], None] = lambda: None
         self.listeners: list[Callable[[Delta], None]] = []
         self.context = context()

@@ -210,6 +210,7 @@ class SimStore(Store):
         begin_run(disk.db, stamp, restored=restored)
         self.view = View()
         self.outbox_grew = asyncio.Event()
+        self._swapping = asyncio.Lock()
         self.on_change = _nothing
         self.listeners = []
         self.context = self._own_context = context
