@@ -79,8 +79,8 @@ class Desk:
         self.stock = StockDesk(store, self._stamps, self._find)
         self._mirror_used = store.read(lambda db: get_meta(db, MIRROR_USED)) is not None
         epoch = uuid7(clock.wall_ms(), entropy(10))
-        tables = self._mirror_used or store.went_back  # an older copy of the file knows of neither tables nor quotes
-        lost_ms = facts.quote_valid_ms if store.went_back else 0
+        tables = self._mirror_used or store.lost_ms_ago is not None  # an older copy of the file knows of neither tables nor quotes
+        lost_ms = 0 if store.lost_ms_ago is None else max(0, facts.quote_valid_ms - store.lost_ms_ago)
         self.mirror = PriceMirror(store.view, self._stamps, clock.link_ms, epoch, self._mirrored, was_used=tables, quotes_lost_ms=lost_ms)
         self._ready = ReadyLookups(store.view, clock, self._stamps, self._lookup)
         store.listeners.append(self._changed)

@@ -61,7 +61,8 @@ def _whenever() -> None:
 class Store:
     """One open store. Build it with `open_store`; `close` it to let waiting transactions commit."""
 
-    went_back = False  # whether the file was an older copy at this start: what was quoted after it was made is not known here
+    went_back = False  # whether the file was an older copy at this start
+    lost_ms_ago: int | None = None  # since when quotes are missing that such a copy does not know: at this start, at least
     changes_now: Callable[[], ChangesNow | None] = staticmethod(_whenever)  # when prices may rise
     evidence_key = ""  # the public half of the key that signs bundles, as `note_evidence_key` was told
 
@@ -84,6 +85,7 @@ class Store:
         self._enrolment: Enrolment | None = control.read_enrolment(self._reader)
         self.context = control.overlaid(context, self._reader)
         self._incarnation_salt = int(self._meta("incarnation")[:8], 16)
+        self.lost_ms_ago = witness.lost_ms_ago(self._reader, clock.boot_id, clock.now_ms())
         self._writer.start()
 
     def _meta(self, key: str) -> str:
@@ -549,6 +551,7 @@ def begin_run(db: Db, stamp: Stamp, *, restored: bool = False) -> None:
         control.ask_since(db, lost_since_ms)
         known = f"the store's file is a copy that knows nothing after {journal.rfc3339(lost_since_ms)}"
         journal.alert(db, stamp, "store_restored", f"{known}: every display counts as unknown until it is proven again")
+    witness.note_lost(db, stamp.boot_id, stamp.now_ms, restored=restored)
     evidence.begin(db, stamp)
     shelf.after_reboot(db, stamp)
 

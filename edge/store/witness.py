@@ -14,6 +14,8 @@ from edge.store.journal import AuditHead, get_meta, set_meta
 from edge.store.rows import Db
 
 KEPT = "head_kept"  # meta: a head was kept beside this file, so one that is not there was left behind
+LOST = "quotes_lost"  # meta: when the file was found to be an older copy, as boot and monotonic milliseconds
+LOST_MS = 24 * 3_600_000  # longer than any quote is valid
 
 
 def head_file(path: Path) -> Path:
@@ -50,3 +52,25 @@ def went_back(db: Db, path: Path) -> bool:
     if not (entry.isascii() and entry.isdigit()) or entry == "0":
         return entry != "0"
     return bool(db.execute("SELECT hash FROM audit WHERE entry_id = ?", (int(entry),)).get != wanted)
+
+
+def note_lost(db: Db, boot_id: str, now_ms: int, *, restored: bool) -> None:
+    """At each start: remember when quotes were lost with the file, for as long as some of them may still be charged.
+
+    Nobody knows how long the machine was off: after a reboot the time begins anew.
+    """
+    noted = get_meta(db, LOST)
+    rebooted = bool(noted) and str(noted).rpartition(" ")[0] != boot_id
+    if restored or rebooted:
+        set_meta(db, LOST, f"{boot_id} {now_ms}")
+    elif (lost_ms_ago(db, boot_id, now_ms) or 0) >= LOST_MS:
+        set_meta(db, LOST, "")
+
+
+def lost_ms_ago(db: Db, boot_id: str, now_ms: int) -> int | None:
+    """How long ago quotes were lost with the file, at least; None where none were."""
+    noted = get_meta(db, LOST)
+    if not noted:
+        return None
+    boot, _, at_ms = noted.rpartition(" ")
+    return max(0, now_ms - int(at_ms)) if boot == boot_id else 0

@@ -25,7 +25,7 @@ from protocols.hq import Message, Signer, parse_down, partition_of
 from protocols.hq_events import Event, EventKind, chain_hash
 from protocols.hq_seal import BadSignature
 from tests.edge.evidence_day import checked
-from tests.edge.shop import BREAD, HOUR_MS, HQ_ONE, L1, L2, MILK, Entropy, HandClock, Shop, item, message, price
+from tests.edge.shop import BREAD, HOUR_MS, HQ_ONE, L1, L2, MILK, Entropy, HandClock, Shop, facts, item, message, price
 
 STORE = "demo-01"
 
@@ -228,6 +228,31 @@ async def test_a_restored_store_charges_no_more_than_what_labels_may_show(stocke
     stocked.close()
     assert checked(stocked.path).trouble == []
     stocked.open()
+
+
+async def test_quotes_that_a_copy_does_not_know_are_waited_for_over_any_number_of_starts(stocked: Shop, tmp_path: Path) -> None:
+    """A cut's picture must not hang under a quote that only the lost file knew, also not after a crash soon after the restore."""
+    clock, store_facts = stocked.clock, facts()
+    copy = copy_of(stocked, tmp_path / "copy.db")
+    stocked.close()
+    restore(copy, stocked.path, clock)
+
+    def waits_ms() -> int:
+        stocked.open(store_facts)
+        left_ms = stocked.desk.mirror._unknown_until_ms - clock.link_ms()
+        stocked.close()
+        return left_ms
+
+    assert waits_ms() == store_facts.quote_valid_ms
+    clock.pass_ms(60_000)
+    assert waits_ms() == store_facts.quote_valid_ms - 60_000
+    clock.boot, clock.now = "another boot", 5
+    assert waits_ms() == store_facts.quote_valid_ms, "nobody knows how long the machine was off"
+    clock.pass_ms(24 * HOUR_MS)
+    assert waits_ms() <= 60_000
+    assert waits_ms() <= 60_000
+    stocked.open()
+    assert stocked.store.lost_ms_ago is None
 
 
 async def test_a_binding_that_the_copy_has_newer_is_not_turned_back(stocked: Shop, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from edge.store import witness
 from edge.store.db import GROUP_MAX, OWN_TROUBLE, QUEUE_MAX, StoreError, Transaction, Writer, _commit, _Job, _Jobs
 from edge.store.hq_rows import Context
 from edge.store.load import load
@@ -224,6 +225,7 @@ class SimStore(Store):
         self._enrolment = enrolment
         self._incarnation_salt = int(self._meta("incarnation")[:8], 16)
         self.went_back = restored
+        self.lost_ms_ago = witness.lost_ms_ago(disk.db, clock.boot_id, clock.now_ms())
 
 
 def _nothing() -> None:
