@@ -8,6 +8,7 @@ of 500 and upsert them into one table by item and price, in one transaction. All
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import secrets
@@ -61,6 +62,8 @@ async def _race(directory: Path, seeded: Path) -> dict[str, float]:
     limits = AnomalyLimits(Fraction(1000), Fraction(100), Fraction(100))
     store = open_store(own / "shelfd.db", clock, entropy, Context(CURRENCY, limits, "oepl", "shelf", True), _refuse)
     plain, tools = _peer_table(own / "plain.db"), sqlite_utils.Database(_peer_table(own / "tools.db"))
+    gc.collect()
+    gc.freeze()  # as the daemon does once it serves
     times: dict[str, list[float]] = {name: [] for name in ("ms", "json_sqlite3_ms", "sqlite_utils_ms", "unchanged_ms")}
     try:
         for rev in range(2, 2 + ROUNDS):
@@ -75,6 +78,7 @@ async def _race(directory: Path, seeded: Path) -> dict[str, float]:
         store.close()
         plain.close()
         tools.close()
+        gc.unfreeze()
     ours, unchanged = times["ms"], times["unchanged_ms"]
     found = {name: statistics.median(each) for name, each in times.items()}
     for name, mine, peer in (
