@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 ALERTS_WAITING_MAX: Final = 16  # alerts that wait for the store; one of each kind per interval, so more means a fault of ours
 TOGETHER_MAX: Final = 32  # messages handed to the store together: HQ's window
+TOGETHER_BYTES: Final = 64 * 1024  # or so much of them: reading a list of 500 prices takes 2 ms, in which no till is heard
 QUERIES_WAITING_MAX: Final = 32  # HQ's window of messages; one that is pushed out gets no answer and is asked again
 _RANDOM: Final = secrets.SystemRandom().random
 _STATE: Final = "up/state"
@@ -166,8 +167,10 @@ class HqSync:
         while True:
             batch = [await arrived.get()]
             self._in_hand = True
-            while not arrived.empty():
+            size = len(batch[0].payload)
+            while not arrived.empty() and size < TOGETHER_BYTES:
                 batch.append(arrived.get_nowait())
+                size += len(batch[-1].payload)
             # each puts its transaction into the writer's queue at its first step, so they run in this order
             taking = [asyncio.ensure_future(self._take(received, enrolment)) for received in batch]
             try:
