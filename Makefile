@@ -81,6 +81,10 @@ bench-lane: .venv/bench/.ready mosquitto ## The lanes against others, under load
 	@systemd/debian-package.sh cc build-essential
 	@.venv/bench/bin/python bench/lane_bench.py $(ARGS)
 
+.PHONY: bench-hq
+bench-hq: .venv/bench/.ready mosquitto ## HQ's word on its way to disk and till; ARGS="--json out.json"
+	@.venv/bench/bin/python -m bench.hq_path $(ARGS)
+
 .PHONY: install
 install: $(UV) ## Install or upgrade the service (root); DESTDIR=dir only stages the files
 	@DESTDIR="$(DESTDIR)" UV="$(CURDIR)/$(UV)" systemd/install.sh install

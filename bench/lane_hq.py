@@ -46,15 +46,15 @@ class HeadOffice:
     """Sends whole price lists. Revisions only grow."""
 
     def __init__(self, hq: MiniHq) -> None:
-        self._hq = hq
+        self.hq = hq
         self._rev = 1
         self.imported = 0
 
     async def import_prices(self) -> None:
         """A new price for each of the rows, applied when this returns."""
         self._rev += 1
-        last = [self._hq.send_prices(rows) for rows in batches(self._rev)][-1]
-        await self._hq.until(lambda: self._hq.books.reached(Stream.PRICE, last, Stage.APPLIED))
+        last = [self.hq.send_prices(rows) for rows in batches(self._rev)][-1]
+        await self.hq.until(lambda: self.hq.books.reached(Stream.PRICE, last, Stage.APPLIED))
         self.imported += 1
 
     async def keep_importing(self) -> None:
