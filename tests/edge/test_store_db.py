@@ -98,6 +98,36 @@ async def test_what_a_till_waits_for_goes_first_and_shares_no_commit_with_what_t
     assert shop.store._writer.groups - before == 5
 
 
+async def test_nothing_but_other_sales_joins_the_commit_of_a_sale_however_quick_it_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_db, "GROUP_S", 60)  # nothing takes long
+    commits: list[list[bool]] = []
+    commit = store_db._commit
+
+    def watched(db: Any, group: Any) -> Any:
+        commits.append([])
+        return commit(db, map(seen, group))
+
+    def seen(job: Any) -> Any:
+        commits[-1].append(job.urgent)
+        return job
+
+    monkeypatch.setattr(store_db, "_commit", watched)
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(db: Any) -> tuple[None, Delta]:
+        began.set()
+        go_on.wait()
+        return None, Delta()
+
+    first = asyncio.create_task(shop.store.run(slow, urgent=True))
+    await asyncio.to_thread(began.wait)
+    rest = [asyncio.create_task(shop.store.run(note(f"k{n}"), urgent=n < 2)) for n in range(5)]
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, *rest)
+    assert commits == [[True, True, True], [False, False, False]]
+
+
 async def test_what_waits_when_the_store_closes_is_committed_urgent_or_not(shop: Shop) -> None:
     runs = [asyncio.create_task(shop.store.run(note(f"k{n}"), urgent=n % 2 == 0)) for n in range(6)]
     await asyncio.sleep(0)
