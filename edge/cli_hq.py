@@ -96,20 +96,15 @@ def publish(
 ) -> None:
     """Say it to stores: items, prices, holds, a whole catalogue."""
     from edge.head_office.db import log
-    from edge.head_office.publish import draft
+    from edge.head_office.publish import publish as say_to
 
     text = None if file is None else _read(file)
     if text is None and not snapshot:
         raise CliError("expected FILE, or --snapshot for the database's own catalogue", EXIT_USAGE)
     with _told(file), _opened(folder) as (settings, db, _):
-        author = log.Author(settings.signer(), settings.hq.source)
-        names = store or list(log.stores(db))
-        drafts = {
-            name: draft(db, name, text, csv=file is not None and file.suffix == ".csv", hq=settings.hq, whole=snapshot) for name in names
-        }
-        for name, wanted in drafts.items():
-            for said in log.append(db, author, name, wanted):
-                say(f"{said.store} {said.stream} {said.first}-{said.last}")
+        author, csv = log.Author(settings.signer(), settings.hq.source), file is not None and file.suffix.lower() == ".csv"
+        for said in say_to(db, author, store or (), text, csv=csv, hq=settings.hq, whole=snapshot):
+            say(f"{said.store} {said.stream} {said.first}-{said.last}")
 
 
 @app.command("run")

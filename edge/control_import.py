@@ -203,6 +203,7 @@ class ImportControl:
                     return {"text": text, "more": True}
                 part, text, size = part + 1, "", 0
             text, size = text + more if part == asked.part else "", size + len(more)
+            await asyncio.sleep(0)  # lanes come first
         return {"text": text if part == asked.part else "", "more": False}
 
     async def _feeds(self, actor: str, params: Mapping[str, object]) -> object:

@@ -1,7 +1,8 @@
 """A store without HQ: sales, returns and stock events go to dated JSON Lines files. What is on disk is acknowledged, like HQ's word.
 
-Each event is written once, in the order of the chain. After a crash the end of the newest file is read: a line cut short is taken
-away (its event comes again), and events that stand there already are acknowledged, not written again.
+Each event is written once, in the order of the chain. After a crash the ends of the files are read: a line cut short is taken away
+(its event comes again), and events that stand there already are acknowledged, not written again. All files, because a clock that was
+wrong may have named the last one after any day.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -21,6 +22,7 @@ from protocols.hq_events import Event, EventKind
 
 BATCH_MAX: Final = 500
 TAIL_BYTES: Final = 4 << 20  # more than a batch: 500 events of the largest sales are about 3 MB
+LINE_BYTES: Final = 64 << 10  # most lines are shorter
 KINDS: Final = frozenset({EventKind.SALE, EventKind.RETURN, EventKind.VOID, EventKind.STOCK})
 
 
@@ -59,28 +61,33 @@ class Exporter:
 
     async def _acknowledge_written(self) -> None:
         """A crash may have come between writing and acknowledging. Only what bears the chain's own hash counts as written."""
-        found = await asyncio.to_thread(self._last_written)
         state = self._store.outbox_state()
-        if found is None or found.incarnation != state.incarnation or found.seq < state.first_unacked_seq:
+        found = await asyncio.to_thread(self._last_written, state.incarnation)
+        if found is None or found.seq < state.first_unacked_seq:
             return
         await self._store.hq_ack(found.incarnation, found.seq, found.hash)  # refuses another history's hash
 
-    def _last_written(self) -> _Written | None:
-        """The last event of the newest file that has one, its lines made durable and whole first."""
+    def _last_written(self, incarnation: str) -> _Written | None:
+        """The last event of this incarnation, the lines of the files made durable and whole first."""
         if not self._directory.is_dir():
             return None
-        for path in sorted(self._directory.glob("events-*.jsonl"), reverse=True)[:2]:  # the newest may have been made, and not written
-            found = self._repair(path)
-            if found is not None:
-                _sync_directory(self._directory)
-                return found
-        return None
+        ends = [(self._repair(path), path) for path in sorted(self._directory.glob("events-*.jsonl"))]
+        known = [(end, path) for end, path in ends if end is not None and end.incarnation == incarnation]
+        if not known:
+            return None
+        found, path = max(known, key=lambda each: each[0].seq)
+        _sync(path, os.O_RDONLY)
+        _sync_directory(self._directory)
+        return found
 
     @staticmethod
     def _repair(path: Path) -> _Written | None:
         """The last event of a file, after what is not a whole line behind it was taken away."""
         with path.open("r+b") as file:
             size = file.seek(0, os.SEEK_END)
+            whole = _last_line(file, size)
+            if whole is not None:
+                return whole
             start = max(0, size - TAIL_BYTES)
             file.seek(start)
             tail = file.read()
@@ -94,7 +101,7 @@ class Exporter:
                     good = begin
             if good < len(tail):
                 file.truncate(start + good)
-            os.fsync(file.fileno())
+                os.fsync(file.fileno())
         return found
 
     def _append(self, incarnation: str, events: Sequence[Event]) -> None:
@@ -119,6 +126,16 @@ class Exporter:
         if not self._directory.is_dir():
             self._directory.mkdir(parents=True, exist_ok=True)
             _sync_directory(self._directory.parent)
+
+
+def _last_line(file: BinaryIO, size: int) -> _Written | None:
+    """The event of the last line where nothing is wrong with it: most files need no more."""
+    start = max(0, size - LINE_BYTES)
+    file.seek(start)
+    found = next(_lines_backwards(file.read()), None)
+    if found is None or (found[0] == 0 and start):
+        return None
+    return _event_of(found[1])
 
 
 def _write(path: Path, text: bytes) -> None:
@@ -146,11 +163,15 @@ def _event_of(line: bytes) -> _Written | None:
 
 def _sync_directory(path: Path) -> None:
     """Make the names in it durable: what the files hold is about to be acknowledged."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _line(incarnation: str, event: Event) -> str:

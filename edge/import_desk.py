@@ -82,9 +82,7 @@ class ImportDesk:
             left = [import_id for import_id, feed in self._store.read(import_keep.unfiled) if feed not in names]
             await self._store.run(_giving(partial(import_keep.note_filed, import_ids=left)))
             await self._forget()
-            for account in self._store.read(lambda db: imports.in_state(db, ImportState.APPLYING)):
-                log.info("import=%s feed=%s goes on after line %d", account.import_id, account.feed, account.through_line)
-                await self._apply(account.import_id)
+            await self._go_on_with_all()
 
     async def bring(
         self,
@@ -105,6 +103,7 @@ class ImportDesk:
         if not self._prices_from_file and feed.kind in (FeedKind.ITEMS, FeedKind.PRICES):
             raise Refused('the configuration says price_source = "hq": items and prices come from HQ alone')
         async with self._one:
+            await self._go_on_with_all()
             staged = False
             try:
                 brought = await self._stage(file, feed, name, actor, dry_run, format_, import_id)
@@ -112,6 +111,7 @@ class ImportDesk:
             finally:
                 if not staged:
                     await self._store.run(_giving(import_keep.abandon))
+                    await self._forget()  # it may come again under the same id
             if brought.account.state is ImportState.APPLYING and not brought.same:
                 await self._apply(brought.account.import_id)
                 brought = replace(brought, account=self._account(brought.account.import_id))
@@ -128,6 +128,7 @@ class ImportDesk:
     async def approve(self, import_id: str, person: str, actor: str) -> Import:
         """A person lets a held file through. Raises Refused."""
         async with self._one:
+            await self._go_on_with_all()
             stamp = self._store.stamp()
             account = await self._store.run(_giving(lambda db: imports.approve(db, stamp, import_id, person, actor)))
             if account.state is ImportState.APPLYING:
@@ -186,6 +187,12 @@ class ImportDesk:
         while after is not None:
             look = partial(_look_for_missing, import_id=import_id, after=after)
             after = await self._store.run(_giving(look))
+
+    async def _go_on_with_all(self) -> None:
+        """What a restart, or a caller that went away, left half in force: its rest must not come over anything newer."""
+        for account in self._store.read(lambda db: imports.in_state(db, ImportState.APPLYING)):
+            log.info("import=%s feed=%s goes on after line %d", account.import_id, account.feed, account.through_line)
+            await self._apply(account.import_id)
 
     async def _apply(self, import_id: str) -> None:
         done = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,10 @@ DAY_MS: Final = 86_400_000
 CLAIM: Final = ".claim"  # a claimed marker, until its file is claimed too
 
 WORK, DONE, REJECTED = "work", "done", "rejected"
+
+
+class Unreadable(Exception):
+    """What was claimed cannot be opened, or is no file."""
 
 
 class Disk:
@@ -110,8 +115,8 @@ class FolderWatch:
         with os.scandir(self.watched.folder) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
-                    stat = entry.stat(follow_symlinks=False)
-                    found.append(Seen(entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+                    facts = entry.stat(follow_symlinks=False)
+                    found.append(Seen(entry.name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
                 if len(found) >= FILES_MAX:
                     break
         return found
@@ -184,11 +189,12 @@ class FolderWatch:
                 return await self._desk.bring(file, self.watched.feed, name, actor, import_id=import_id)
         except Refused as error:  # an earlier file waits for a person
             log.info("feed=%s file=%s waits: %s", self.watched.feed.name, name, error)
-        except ReaderFailed as error:
+        except (ReaderFailed, Unreadable) as error:
             self._failed[claimed] = self._failed.get(claimed, 0) + 1
             log.warning("feed=%s file=%s could not be read: %s", self.watched.feed.name, name, error)
             if self._failed[claimed] >= TRIES_MAX:
                 await asyncio.to_thread(self._give_up, claimed, str(error))
+                del self._failed[claimed]
         return None
 
     def _give_up(self, claimed: str, why: str) -> None:
@@ -274,5 +280,12 @@ def _names(folder: Path) -> list[str]:
 
 
 def _open(path: Path) -> BinaryIO:
-    """What is claimed is a regular file; a link that somebody put in its place is not followed."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    """What is claimed is a regular file; what somebody put in its place is neither followed nor waited for. Raises Unreadable."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        raise Unreadable(error.strerror) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise Unreadable("not a file")
+    return file

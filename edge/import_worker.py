@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import resource
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import msgspec
@@ -22,11 +23,17 @@ from edge.import_text import LINE_BYTES_MAX, ROWS_MAX, EncodingSniffer, Problem,
 
 NICE = 10  # lanes come first
 READ_BYTES = 1 << 16
+MEMORY_BYTES_MAX = 1 << 30  # of addresses: 200,000 rows take a third of it
+EXIT_CHANGED, EXIT_MEMORY = 4, 5
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+class FileChanged(Exception):
+    """Somebody writes on it. Nothing of it was used; it can be tried again."""
+
+
 def frames(file: BinaryIO, task: Task) -> Iterator[Frame]:
-    """Read a file that can be rewound; the last frame is `End`."""
+    """Read a file that can be rewound; the last frame is `End`. Raises FileChanged."""
     sniffer, digest, size_bytes = EncodingSniffer(), hashlib.sha256(), 0
     while piece := file.read(READ_BYTES):
         size_bytes += len(piece)
@@ -41,11 +48,28 @@ def frames(file: BinaryIO, task: Task) -> Iterator[Frame]:
     file.seek(0)
     feed = task.feed
     encoding = feed.encoding if feed.encoding is not Encoding.AUTO else sniffer.found()
+    again = hashlib.sha256()
     if task.format is Format.JSON:
-        found = _json_rows(file.read(), task)
+        content = file.read()
+        again.update(content)
+        found = _json_rows(content, task)
     else:
-        found = checked_rows(text_lines(iter(lambda: file.readline(LINE_BYTES_MAX + 1), b""), encoding), feed, task.terms)
-    yield from _framed(found)
+        found = checked_rows(
+            text_lines(_noted(iter(lambda: file.readline(LINE_BYTES_MAX + 1), b""), again.update), encoding), feed, task.terms
+        )
+    for frame in _framed(found):
+        if isinstance(frame, End):
+            while piece := file.read(READ_BYTES):  # what is behind a line that ended the reading
+                again.update(piece)
+            if again.digest() != digest.digest():
+                raise FileChanged
+        yield frame
+
+
+def _noted(lines: Iterable[bytes], note: Callable[[bytes], None]) -> Iterator[bytes]:
+    for line in lines:
+        note(line)
+        yield line
 
 
 def _json_rows(content: bytes, task: Task) -> Iterator[Row | Problem]:
@@ -87,10 +111,16 @@ def main() -> None:
     if os.getppid() != task.daemon_pid:
         return
     os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))  # what a file makes of memory ends here, not the daemon
     out = sys.stdout.buffer
-    for frame in frames(sys.stdin.buffer, task):
-        out.write(encode_frame(frame))
-        out.flush()
+    try:
+        for frame in frames(sys.stdin.buffer, task):
+            out.write(encode_frame(frame))
+            out.flush()
+    except FileChanged:
+        sys.exit(EXIT_CHANGED)
+    except MemoryError:
+        sys.exit(EXIT_MEMORY)
 
 
 if __name__ == "__main__":

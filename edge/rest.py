@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -92,6 +93,7 @@ class _Talk:
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._head_only = False  # whether the answer is to have no body
         self._on_tcp = not isinstance(writer.get_extra_info("sockname"), str)
 
     async def run(self) -> None:
@@ -142,6 +144,7 @@ class _Talk:
             event = await self._next()
         if not isinstance(event, h11.Request):
             raise Gone
+        self._head_only = event.method == b"HEAD"
         return event
 
     async def _serve(self, request: h11.Request) -> None:
@@ -239,8 +242,8 @@ class _Talk:
             size += len(data)
             if size > FILE_BYTES_MAX:
                 raise RestError(413, "too_large", f"a file has at most {FILE_BYTES_MAX >> 20} MB")
-            await asyncio.to_thread(body.write, data)
-        await asyncio.to_thread(body.flush)
+            await _kept(partial(body.write, data))
+        await _kept(body.flush)
         body.seek(0)
 
     async def _drain_body(self) -> None:
@@ -256,13 +259,23 @@ class _Talk:
             (b"X-Content-Type-Options", b"nosniff"),
             *(more or ()),
         ]
-        out = self._http.send(h11.Response(status_code=status, headers=headers)) + self._http.send(h11.Data(data=body))
+        out = self._http.send(h11.Response(status_code=status, headers=headers)) or b""
+        if not self._head_only:
+            out += self._http.send(h11.Data(data=body)) or b""
         await self._write(out + (self._http.send(h11.EndOfMessage()) or b""))
 
     async def _write(self, data: bytes | None) -> None:
         self._writer.write(data or b"")
         async with asyncio.timeout(WRITE_DEADLINE_S):
             await self._writer.drain()
+
+
+async def _kept(write: Callable[[], object]) -> None:
+    """Raises RestError where the disk does not take it."""
+    try:
+        await asyncio.to_thread(write)
+    except OSError as error:
+        raise RestError(507, "no_room", f"the body cannot be kept: {error.strerror}") from None
 
 
 def _inode(path: Path) -> int:

@@ -185,14 +185,16 @@ FAILURES: Final[Mapping[int, str]] = {
     404: "There is no such thing.",
     405: "The path has other methods.",
     408: "The request did not come in time.",
-    411: "A body without its length.",
-    413: "The body is too large.",
+    409: "Refused: no such feed, or an earlier file waits for a person.",
+    413: "The body is too large, or there is one where none is read.",
     415: "The body is of another type.",
     421: "The request was for another host.",
     422: "The file was refused.",
     429: "Too many requests; see Retry-After.",
     431: "The heading is too large.",
+    501: "The body is coded in a way that is not known here.",
     503: "Not ready, or too many connections.",
+    507: "There is no room for the body.",
 }
 
 
@@ -242,7 +244,7 @@ def _operation(route: Route) -> dict[str, Any]:
 def _can_fail(route: Route, status: int) -> bool:
     if status in (401, 403):
         return route.scope is not None
-    if status in (411, 413, 415, 422):
+    if status in (409, 415, 422, 507):
         return bool(route.bodies)
     return status != 404 or any(each.place == "path" or each.name == "code" for each in route.parameters)
 

@@ -15,12 +15,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocols.hq_events import FIRST_PREV_HASH, AuditHead, Event, EventKind, StagedAck
-from protocols.hq_fields import Delta
+from protocols.hq_fields import Delta, SeqOrNone
 
 EARLY_EVENTS_MAX: Final = 2_000  # kept behind a gap of one chain: five windows of a store; the store sends the others again
 _COUNT_MAX: Final = 2**62  # what the database's integers hold, with room for a sum
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*\Z")]
+Word = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*\Z")]
 Total = Annotated[int, Meta(ge=-_COUNT_MAX, le=_COUNT_MAX)]
 
 
@@ -74,7 +75,7 @@ def place(head: Head, early: Mapping[int, Event], events: Iterable[Event]) -> Pl
 class Line(Struct, frozen=True):
     """What a line takes or brings, whichever of the names its event uses."""
 
-    sku: str | None = None
+    sku: Word | None = None
     quantity: Delta = 0
     restocked: Delta = 0
 
@@ -83,7 +84,7 @@ class SaleBody(Struct, frozen=True):
     sale_id: Text
     lines: tuple[Line, ...] = ()
     total_minor: Total = 0
-    business_date: str = ""
+    business_date: Word = ""
 
 
 class ReturnBody(Struct, frozen=True):
@@ -97,8 +98,8 @@ class VoidBody(Struct, frozen=True):
 
 
 class StockBody(Struct, frozen=True):
-    event: str = ""
-    sku: str | None = None
+    event: Word = ""
+    sku: Word | None = None
     delta: Delta = 0
 
 
@@ -160,7 +161,7 @@ def effects(events: Sequence[Event]) -> Effects:
     for event in events:
         try:
             _add(found, event)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             found.complaints.append(f"event {event.seq} of kind {event.kind} cannot be booked: {error}")
     return found
 
@@ -207,7 +208,9 @@ def _add(found: Effects, event: Event) -> None:
             if label.event == "label.bound":
                 found.bindings[label.label] = event.data
         case EventKind.ACK:
-            found.acks.append(_ACK.decode(event.data))
+            ack = _ACK.decode(event.data)
+            msgspec.convert((ack.stream, ack.id, ack.reason or "", ack.labels), _AckWords)
+            found.acks.append(ack)
         case EventKind.ALERT:
             found.alerts.append((event.seq, event.data))
 
@@ -222,6 +225,7 @@ def _moves(lines: tuple[Line, ...], units: str, sign: int) -> Moves:
     return tuple((line.sku, sign * getattr(line, units)) for line in lines if line.sku is not None and getattr(line, units))
 
 
+_AckWords = tuple[Word, Word, Annotated[str, Meta(pattern=r"^[^\x00]*\Z")], SeqOrNone]
 _SALE: Final = msgspec.json.Decoder(SaleBody)
 _RETURN: Final = msgspec.json.Decoder(ReturnBody)
 _VOID: Final = msgspec.json.Decoder(VoidBody)

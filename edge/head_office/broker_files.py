@@ -49,8 +49,8 @@ def nats_users(prefix: str, stores: Mapping[str, str]) -> str:
     return "# Made by shelfd hq; read it with: include nats-users.conf\nauthorization {\n  users = [\n" + "".join(users) + "  ]\n}\n"
 
 
-def nats_conf(folder: str) -> str:
-    """One node; the names and routes of the others are for the one who places it."""
+def nats_conf(folder: str, secret: str) -> str:
+    """One node; the names and routes of the others are for the one who places it. Nodes know each other by `secret`."""
     return (
         "# Made by shelfd hq. Three of these are a cluster: give each its own server_name and name the others as routes.\n"
         "server_name: hq-1\n"
@@ -62,8 +62,9 @@ def nats_conf(folder: str) -> str:
         "}\n"
         "cluster {\n"
         "  name: hq\n"
-        '  listen: "0.0.0.0:6222"\n'
-        '  routes: ["nats-route://hq-2:6222", "nats-route://hq-3:6222"]\n'
+        '  listen: "0.0.0.0:6222"  # for the nodes alone: what is said here is not encrypted\n'
+        f'  authorization {{ user: "node", password: "{secret}" }}\n'
+        f'  routes: ["nats-route://node:{secret}@hq-2:6222", "nats-route://node:{secret}@hq-3:6222"]\n'
         "}\n"
         "mqtt {\n"
         '  listen: "0.0.0.0:8883"\n'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from protocols.hq_enrol import parse_enrolment
 
 STORE_FOLDER: Final = "/etc/shelfd/hq"  # where a store's machine keeps what it was given
 BROKER_FOLDER: Final = "/etc/shelfd-hq"  # where the broker's machine keeps what it was given
+HOST_CHARS_MAX: Final = 64  # of a certificate's common name
 FIRST_KEY: Final = "hq-1"
 
 
@@ -34,8 +36,12 @@ def make(folder: Path, hosts: tuple[str, ...], port: int, database: str | None, 
     """
     if (folder / SETTINGS).exists():
         raise InTheWay(f"{folder / SETTINGS}: is there already; a head office is made once")
+    for host in hosts:
+        if not host.isascii() or not host or len(host) > HOST_CHARS_MAX:
+            raise BadSettings(f"broker {host!r}: expected a name or an address, of at most {HOST_CHARS_MAX} ASCII characters")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database will be in it, with what every store sold
     for name in ("keys", "ca", "broker", "stores"):
-        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
     make_key(folder, FIRST_KEY)
     authority = make_authority(now_ms)
     _write_pair(folder / "ca", "authority", authority)
@@ -43,7 +49,7 @@ def make(folder: Path, hosts: tuple[str, ...], port: int, database: str | None, 
     _write_pair(folder / "broker", "broker", issue(authority, hosts[0], now_ms, hosts))
     _write(folder / "broker" / "authority.crt", authority.certificate)
     _write(folder / "broker" / "mosquitto.conf", mosquitto_conf(BROKER_FOLDER).encode())
-    _write(folder / "broker" / "nats.conf", nats_conf(BROKER_FOLDER).encode())
+    _write(folder / "broker" / "nats.conf", nats_conf(BROKER_FOLDER, secrets.token_hex(16)).encode(), secret=True)
     reach: dict[str, Any] = {"host": hosts[0], "port": port, "tls": tls}
     paths = {"ca": "ca/authority.crt", "certificate": f"ca/{HQ_USER}.crt", "key": f"ca/{HQ_USER}.key"} if tls else {}
     theirs = {name: f"{STORE_FOLDER}/{name}.pem" for name in ("ca", "certificate", "key")} if tls else {}

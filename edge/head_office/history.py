@@ -12,13 +12,14 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from edge.head_office.publishing import Draft
+from edge.head_office.publishing import DATA_BYTES_MAX, Draft
 from protocols.hq_control import History, PastBinding, PastPrice
 from protocols.hq_messages import PriceRow
 
 T = TypeVar("T")
 
-PAGE_ROWS: Final = 250  # a page of bindings with long places stays below the 128 KiB of a message
+PAGE_ROWS: Final = 250
+_PAGE_BYTES: Final = 256  # of data around the rows of a page
 SLACK_MS: Final = 3_600_000  # a message may have been on its way when the copy was made, and clocks differ
 
 
@@ -70,9 +71,17 @@ def _bindings(bodies: Iterable[bytes]) -> Iterator[PastBinding]:
 
 
 def _pages(rows: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    found = list(rows)
-    for start in range(0, len(found), PAGE_ROWS):
-        yield tuple(found[start : start + PAGE_ROWS])
+    page: list[T] = []
+    size = 0
+    for row in rows:
+        length = len(msgspec.json.encode(row)) + 1
+        if page and (len(page) == PAGE_ROWS or size + length > DATA_BYTES_MAX - _PAGE_BYTES):
+            yield tuple(page)
+            page, size = [], 0
+        page.append(row)
+        size += length
+    if page:
+        yield tuple(page)
 
 
 _BINDING: Final = msgspec.json.Decoder(PastBinding)

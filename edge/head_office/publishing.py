@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,12 +18,15 @@ from typing import Any, Final
 import msgspec
 
 from edge.csv_input import CsvError, ItemRow, amount_minor, read_items
-from protocols.hq_fields import ROWS_MAX
+from protocols.hq import MESSAGE_MAX_BYTES
+from protocols.hq_fields import CHUNK_RAW_MAX_BYTES, CHUNK_ROWS_MAX, CHUNKS_MAX, ROWS_MAX
 from protocols.hq_messages import TYPES, BadBody, decode_body, decode_chunk
 
 PRICE_COLUMNS: Final = ("sku", "price", "kind", "price_id", "price_quantity", "from", "to")
 SNAPSHOT: Final = "snapshot"
 NOT_SAID: Final = frozenset({"snapshot.manifest.v1", "snapshot.chunk.v1", "head.v1", "ack.v1"})  # made here, never by people
+DATA_BYTES_MAX: Final = MESSAGE_MAX_BYTES - 2 * 1024  # of a message's data: a header of ids, an instant and `source`, and the seal
+ROW_LIST_BYTES: Final = 64  # of data around the rows
 _COMPRESSION: Final = 6  # of zlib: 2.1 MB for 50,000 items, measured
 
 Json = Mapping[str, Any]
@@ -76,7 +80,9 @@ def from_json(text: bytes) -> list[Draft | SnapshotDraft]:
     """Raises BadFile."""
     try:
         content = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except UnicodeDecodeError as error:
+        raise BadFile("not UTF-8 text") from error
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadFile(str(error)) from error
     entries = content if isinstance(content, list) else [content]
     return [each for number, entry in enumerate(entries) for each in _entry(f"entry {number}", entry)]
@@ -84,27 +90,34 @@ def from_json(text: bytes) -> list[Draft | SnapshotDraft]:
 
 def snapshot(items: Sequence[Json], rows: Sequence[Json], stock: Sequence[Json] = ()) -> SnapshotDraft:
     """Raises BadFile for what a store would refuse."""
-    by_sku: dict[str, list[Json]] = {}
-    for row in rows:
-        by_sku.setdefault(str(row.get("sku")), []).append(row)
-    levels: dict[str, list[Json]] = {}
-    for level in stock:
-        levels.setdefault(str(level.get("sku")), []).append(level)
+    own, levels = _by_sku(rows), _by_sku(stock)
+    skus = [str(item.get("sku")) for item in items]
+    if len(set(skus)) != len(skus):
+        raise BadFile(f"item {Counter(skus).most_common(1)[0][0]} is there twice")
+    if strangers := own.keys() - set(skus):
+        raise BadFile(f"prices of items that are not there: {', '.join(sorted(strangers)[:5])}")
     chunks: list[Chunk] = []
-    for start in range(0, len(items), ROWS_MAX):
-        part = items[start : start + ROWS_MAX]
-        skus = [str(item.get("sku")) for item in part]
-        own = [row for sku in skus for row in by_sku.get(sku, ())]
-        body = {"items": part, "rows": own, "stock": [level for sku in skus for level in levels.get(sku, ())]}
-        packed = zlib.compress(msgspec.json.encode(body), _COMPRESSION)
+    parts = [(start, min(start + ROWS_MAX, len(items))) for start in range(0, len(items), ROWS_MAX)][::-1]
+    while parts:
+        first, end = parts.pop()
+        found = [row for sku in skus[first:end] for row in own.get(sku, ())]
+        body = {"items": items[first:end], "rows": found, "stock": [level for sku in skus[first:end] for level in levels.get(sku, ())]}
+        text = msgspec.json.encode(body)
+        packed = zlib.compress(text, _COMPRESSION)
+        fits = len(packed) <= DATA_BYTES_MAX and len(text) <= CHUNK_RAW_MAX_BYTES and len(found) <= CHUNK_ROWS_MAX
+        if not fits and end - first > 1:  # items with long texts, or with many prices
+            middle = (first + end) // 2
+            parts += [(middle, end), (first, middle)]
+            continue
         try:
+            if not fits:
+                raise BadBody(f"{len(packed)} bytes and {len(found)} prices, at most {DATA_BYTES_MAX} and {CHUNK_ROWS_MAX} expected")
             decode_chunk(SNAPSHOT, len(chunks), "", packed)
         except BadBody as error:
-            raise BadFile(f"items {start} to {start + len(part) - 1}: {error.reason}") from error
-        chunks.append(Chunk(packed, len(own)))
-    strangers = by_sku.keys() - {str(item.get("sku")) for item in items}
-    if strangers:
-        raise BadFile(f"prices of items that are not there: {', '.join(sorted(strangers)[:5])}")
+            raise BadFile(f"items {first} to {end - 1}: {error.reason}") from error
+        chunks.append(Chunk(packed, len(found)))
+    if len(chunks) > CHUNKS_MAX:
+        raise BadFile(f"{len(chunks)} chunks, at most {CHUNKS_MAX} expected")
     return SnapshotDraft(tuple(chunks), _items(items), _prices(rows))
 
 
@@ -119,33 +132,34 @@ def from_item_rows(text: str, currency: str, exponent: int, revs: Revs, *, whole
     if whole:
         stock = [{"sku": row.item.item_id, "on_hand": row.stock} for row in found if row.stock is not None]
         return [snapshot(items, rows, stock)]
-    batches: list[Draft | SnapshotDraft] = []
-    for start in range(0, len(items), ROWS_MAX):
-        batches.append(_draft("item.batch.v1", {"items": items[start : start + ROWS_MAX]}, f"rows from {start}"))
-    return batches + _price_batches(rows)
+    return _batches("item.batch.v1", "items", items) + _batches("price.batch.v1", "rows", rows)
 
 
 def from_price_rows(text: str, currency: str, exponent: int, revs: Revs) -> list[Draft | SnapshotDraft]:
     """`sku,price` and what else is known of `PRICE_COLUMNS`. Raises BadFile."""
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    header = [name.strip().lower() for name in reader.fieldnames or ()]
-    if not {"sku", "price"} <= set(header) <= set(PRICE_COLUMNS):
-        raise BadFile(f"line 1: columns {', '.join(header)}; expected sku, price and any of {', '.join(PRICE_COLUMNS[2:])}")
-    reader.fieldnames = header
+    reader = csv.DictReader(io.StringIO(text), strict=True, restkey="")
     rows: list[Json] = []
     given = dict(revs)
     try:
+        header = [name.strip().lower() for name in reader.fieldnames or ()]
+        if not {"sku", "price"} <= set(header) <= set(PRICE_COLUMNS) or len(set(header)) != len(header):
+            raise BadFile(f"line 1: columns {', '.join(header)}; expected sku, price and any of {', '.join(PRICE_COLUMNS[2:])}, each once")
+        reader.fieldnames = header
         for cells in reader:
-            rows.append(_price_row({key: (value or "").strip() for key, value in cells.items() if key}, currency, exponent, given))
+            if "" in cells or None in cells.values():  # a price such as 2,99 in the place of two cells is no price of 2
+                raise CsvError(f"another number of cells than the {len(header)} of line 1")
+            rows.append(_price_row({key: value.strip() for key, value in cells.items()}, currency, exponent, given))
     except (csv.Error, CsvError) as error:
-        raise BadFile(f"line {reader.line_num}: {error}") from error
-    return _price_batches(rows)
+        raise BadFile(f"line {max(reader.line_num, 1)}: {error}") from error
+    return _batches("price.batch.v1", "rows", rows)
 
 
 def from_catalogue(items: Iterable[bytes], rows: Iterable[bytes], on_hand: Mapping[str, int]) -> SnapshotDraft:
-    """A snapshot of what head office believes a store to have. Raises BadFile."""
+    """A snapshot of what head office believes a store to have. Prices that were said of an item it has not are left out. Raises BadFile."""
     stock = [{"sku": sku, "on_hand": units} for sku, units in on_hand.items()]
-    return snapshot([msgspec.json.decode(item) for item in items], [msgspec.json.decode(row) for row in rows], stock)
+    known = [msgspec.json.decode(item) for item in items]
+    skus = {item["sku"] for item in known}
+    return snapshot(known, [row for text in rows if (row := msgspec.json.decode(text))["sku"] in skus], stock)
 
 
 def is_price_file(text: str) -> bool:
@@ -172,6 +186,8 @@ def _entry(place: str, entry: object) -> list[Draft | SnapshotDraft]:
 
 def _draft(type_: str, data: Json, place: str) -> Draft:
     text = msgspec.json.encode(data)
+    if len(text) > DATA_BYTES_MAX:
+        raise BadFile(f"{place}: {len(text)} bytes, a message has room for {DATA_BYTES_MAX}: say it in several")
     try:
         decode_body(type_, text)
     except BadBody as error:
@@ -181,10 +197,24 @@ def _draft(type_: str, data: Json, place: str) -> Draft:
     return Draft(type_, text, prices=_prices(data["rows"]) if type_ == "price.batch.v1" else {})
 
 
-def _price_batches(rows: Sequence[Json]) -> list[Draft | SnapshotDraft]:
-    return [
-        _draft("price.batch.v1", {"rows": rows[start : start + ROWS_MAX]}, f"rows from {start}") for start in range(0, len(rows), ROWS_MAX)
-    ]
+def _batches(type_: str, field_name: str, rows: Sequence[Json]) -> list[Draft | SnapshotDraft]:
+    """As many rows in a message as it has room for."""
+    found: list[Draft | SnapshotDraft] = []
+    start = size = 0
+    for number, row in enumerate(rows):
+        length = len(msgspec.json.encode(row)) + 1
+        if number - start == ROWS_MAX or (number > start and size + length > DATA_BYTES_MAX - ROW_LIST_BYTES):
+            found.append(_draft(type_, {field_name: rows[start:number]}, f"rows from {start}"))
+            start, size = number, 0
+        size += length
+    return [*found, _draft(type_, {field_name: rows[start:]}, f"rows from {start}")] if rows else found
+
+
+def _by_sku(rows: Sequence[Json]) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for row in rows:
+        found.setdefault(str(row.get("sku")), []).append(row)
+    return found
 
 
 def _items(items: Iterable[Json]) -> dict[str, str]:

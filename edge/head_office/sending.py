@@ -89,16 +89,28 @@ class Outgoing:
         at.sent = max(at.sent, at.received)
 
     def asked(self, request: SyncRequest) -> None:
-        """Send again from there. What the store does not ask for, it has."""
-        if request.stream not in set(Stream) or request.chunks:
+        """Send again from there. What the store does not ask for, it has.
+
+        Chunks that it lacks are on their way, or lost on it, unless it has the whole stream (`says_chunks_anew`).
+        """
+        if request.stream not in set(Stream):
             return
         stream = Stream(request.stream)
         at = self._streams[stream]
+        if request.chunks:
+            at.sent = at.received
+            self.listening = True
+            return
         first = request.from_seq if request.stream_incarnation == self.incarnation else 1
         at.received = at.sent = max(0, min(first - 1, at.last))
         self.listening = True
         if stream is Stream.BULK and self.snapshot is not None:
             self._skip(stream, self.snapshot.manifest_seq - 1)
+
+    def says_chunks_anew(self, request: SyncRequest) -> bool:
+        """Whether the store asks for chunks in places that it has reported: nothing that is sent again would be another message."""
+        at = self._streams[Stream.BULK]
+        return request.stream == Stream.BULK and bool(request.chunks) and at.received >= at.last
 
     def due(self) -> list[tuple[Stream, int, int]]:
         """(stream, first, last) to send now; they count as sent."""

@@ -68,7 +68,11 @@ class Settings:
         """Raises BadSettings."""
         path = key_path(self.folder, self.hq.key)
         try:
+            if path.stat().st_mode & 0o007:
+                raise BadSettings(f"{path}: everybody on this machine may read it, and set your prices; chmod 600, and make another key")
             key = serialization.load_pem_private_key(path.read_bytes(), None)
+        except BadSettings:
+            raise
         except (OSError, ValueError) as error:
             raise BadSettings(f"{path}: {error}") from error
         if not isinstance(key, Ed25519PrivateKey):

@@ -26,19 +26,21 @@ from edge.head_office.db import leases
 from edge.head_office.db import log as hq_log
 from edge.head_office.db.leases import LeaseLost
 from edge.head_office.db.ledger import Arrived, Booked, Ledger
-from edge.head_office.db.seam import Database
+from edge.head_office.db.seam import Database, DatabaseGone
 from edge.head_office.partition import Heard, Partition
 from edge.head_office.sending import Outgoing, Snapshot
 from edge.head_office.settings import Settings
 from edge.head_office.sharing import turn
 from edge.hq import broker_address
 from protocols.hq import Down, Signer, Stream, encode_down, partition_of, uuid7
-from protocols.hq_events import HISTORY, Birth
+from protocols.hq_events import HISTORY, Birth, SyncRequest
 from protocols.hq_messages import utc_ms
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+Reached = dict[tuple[str, str], dict[Stream, int]]  # by store and incarnation
 
 BATCH_MESSAGES_MAX: Final = 500  # in one transaction: bounds what a kill repeats and how long a takeover waits
 LOG_POLL_S: Final = 0.02  # how soon something published is noticed: one read of one row
@@ -125,6 +127,7 @@ class Worker:
         """(store to partition, leases taken with their fences, leases that are not ours any more)."""
         db, lease_ms = self._db, self._settings.hq.lease_ms
         with db.transaction():
+            self._same_log()
             workers = leases.beat(db, self._owner, lease_ms)
             stores = hq_log.stores(db)
             wanted = sorted(set(stores.values()))
@@ -140,6 +143,8 @@ class Worker:
                     self.counters.leases_lost += 1
             asked = list(step.take) if STATE in self._fences else [*step.take, STATE]
             fences = {name: fence for name in asked if (fence := leases.take(db, name, self._owner, lease_ms)) is not None}
+            if fences:
+                self._ledger.forget()  # whoever held them since we last did has booked, too
         return stores, fences, lost
 
     async def _begin(self, name: str, stores: list[str]) -> None:
@@ -214,23 +219,31 @@ class Worker:
             self._acknowledge(batch)
             self._tell(booked, reached)
             for request in booked.asked:
-                if request.stream == HISTORY and request.since is not None:
-                    await self._ask(partial(self._say_history, request.store, request.incarnation, utc_ms(request.since)))
+                await self._answer(request)
             return
 
+    async def _answer(self, request: SyncRequest) -> None:
+        """What is said anew for who asks; the log grows, and is followed as when somebody publishes."""
+        outgoing = self._outgoing_of(request.store)
+        if request.stream == HISTORY and request.since is not None:
+            await self._ask(partial(self._say_history, request.store, request.incarnation, utc_ms(request.since)))
+        elif outgoing is not None and request.snapshot is not None and outgoing.says_chunks_anew(request):
+            said = await self._ask(partial(hq_log.say_chunks, self._db, self._author, request.store, request.snapshot, request.chunks))
+            for each in said:  # known before the next request is looked at: it is not answered twice
+                outgoing.grew(each.stream, each.last)
+
     def _say_history(self, store: str, restored: str, since_ms: int) -> None:
-        """The log grows, and is followed as when somebody publishes."""
         said = hq_log.say_history(self._db, self._author, store, restored, since_ms)
         if said:
             log.info("store=%s restored=%s history in %d message(s)", store, restored, said[0].last - said[0].first + 1)
 
-    def _transaction(self, arrived: list[Arrived], fences: dict[str, int]) -> tuple[Booked, dict[str, dict[Stream, int]]]:
+    def _transaction(self, arrived: list[Arrived], fences: dict[str, int]) -> tuple[Booked, Reached]:
         done = False
         try:
             with self._db.transaction():
                 leases.renew(self._db, self._owner, fences, self._settings.hq.lease_ms)
                 booked = self._ledger.book(arrived, self._clock.wall_ms())
-                reached = {birth.store: self._ledger.reached(birth.store, birth.incarnation) for birth in booked.births}
+                reached = {(each.store, each.incarnation): self._ledger.reached(each.store, each.incarnation) for each in booked.births}
             done = True
         finally:
             if not done:
@@ -244,7 +257,7 @@ class Worker:
             with suppress(LateAck):  # it comes again on the new connection, and is booked already
                 each.connection.ack(each.received)
 
-    def _tell(self, booked: Booked, reached: dict[str, dict[Stream, int]]) -> None:
+    def _tell(self, booked: Booked, reached: Reached) -> None:
         """What stores have to hear now."""
         self.counters.events += booked.events
         self.counters.repeated += booked.repeated
@@ -254,11 +267,11 @@ class Worker:
         for (store, incarnation), head in booked.heads.items():
             data = {"store": store, "incarnation": incarnation, "seq_through": head.seq, "last_hash": head.hash}
             self._say(store, "dn/ack", self._sealed("ack.v1", store, data))
-        for birth in booked.births:
-            if (outgoing := self._outgoing_of(birth.store)) is not None:
-                outgoing.birth(birth, reached[birth.store])
-        for death in booked.deaths:
-            if (outgoing := self._outgoing_of(death.store)) is not None:
+        for state in booked.states:
+            outgoing = self._outgoing_of(state.store)
+            if outgoing is not None and isinstance(state, Birth):
+                outgoing.birth(state, reached[state.store, state.incarnation])
+            elif outgoing is not None:
                 outgoing.death()
         for store, ack in booked.acks:
             if (outgoing := self._outgoing_of(store)) is not None:
@@ -306,8 +319,14 @@ class Worker:
         position = hq_log.position(self._db)
         if position == after:
             return position, []
+        self._same_log()
         ends = hq_log.ends(self._db, names, after)
         return position, [(end, hq_log.snapshot_of(self._db, end.store) if end.stream is Stream.BULK else None) for end in ends]
+
+    def _same_log(self) -> None:
+        """Raises DatabaseGone where `shelfd hq restored` came in between: all that is remembered is of another log."""
+        if hq_log.incarnation_of(self._db) != self.incarnation:
+            raise DatabaseGone("the log began anew")
 
     async def _read(self, store: str, stream: Stream, first: int, last: int) -> list[bytes]:
         return await self._ask(lambda: hq_log.messages(self._db, store, stream, first, last))
@@ -348,4 +367,4 @@ class Worker:
 def _arrived(each: Heard, prefix: str) -> Arrived:
     """The subscription admits `{prefix}/{partition}/{store}/up/{tail}` only."""
     store, _, tail = each.received.topic.removeprefix(f"{prefix}/{each.partition}/").partition("/up/")
-    return Arrived(store, tail, each.received.payload)
+    return Arrived(store, tail, each.received.payload, each.partition)

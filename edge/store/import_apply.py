@@ -18,7 +18,7 @@ import msgspec
 
 from edge.import_feed import FeedKind, Mode
 from edge.import_rows import ItemCells, StockCells
-from edge.model import ItemId, Place, PriceKind
+from edge.model import Binding, ItemId, Place, PriceKind
 from edge.stock import Cause
 from edge.store import catalogue, shelf, stock
 from edge.store.catalogue import NewRow
@@ -244,7 +244,12 @@ def _bind(db: Db, stamp: Stamp, account: Import, plan: Plan, context: Context, d
         return Outcome(plan.key, FAILED, _words(plan))
     if plan.binding is None:
         return Outcome(plan.key, plan.outcome, plan.detail)
-    wanted = plan.binding
+    refused = _bound(db, stamp, account, plan.binding, context, delta)
+    return Outcome(plan.key, FAILED, refused) if refused is not None else Outcome(plan.key, plan.outcome, plan.detail)
+
+
+def _bound(db: Db, stamp: Stamp, account: Import, wanted: Binding, context: Context, delta: Delta) -> str | None:
+    """Bind a label, or unbind it. Why it could not be, where a person was quicker: the file goes on."""
     db.execute("SAVEPOINT binding")
     try:
         _, more = shelf.bind(
@@ -259,13 +264,13 @@ def _bind(db: Db, stamp: Stamp, account: Import, plan: Plan, context: Context, d
             kind=context.label_kind,
             templates=context.templates,
         )
-    except Refused as error:  # a person was quicker
+    except Refused as error:
         db.execute("ROLLBACK TO binding")
-        return Outcome(plan.key, FAILED, str(error))
+        return str(error)
     finally:
         db.execute("RELEASE binding")
     delta.merge(more)
-    return Outcome(plan.key, plan.outcome, plan.detail)
+    return None
 
 
 # -- removing, one kind each -----------------------------------------------------------------------------------------------
@@ -273,6 +278,12 @@ def _bind(db: Db, stamp: Stamp, account: Import, plan: Plan, context: Context, d
 
 def _remove_items(db: Db, stamp: Stamp, account: Import, keys: Sequence[str], context: Context, delta: Delta) -> list[Outcome]:
     catalogue.remove_items(db, map(ItemId, keys), delta)
+    for key in keys:
+        db.execute(
+            "UPDATE price_hold SET state = 'superseded' WHERE item_id = ? AND state = 'held' "
+            "AND (price_id = 'file' OR price_id LIKE 'file:%')",
+            (key,),
+        )
     return [Outcome(key, REMOVED, "not in the file: no longer sold") for key in keys]
 
 
@@ -280,6 +291,7 @@ def _cancel_prices(db: Db, stamp: Stamp, account: Import, keys: Sequence[str], c
     kind, cancelled = account.settings.feed.price_kind, []
     for key in keys:
         item_id, _, price_id = key.partition("\t")
+        db.execute("UPDATE price_hold SET state = 'superseded' WHERE item_id = ? AND price_id = ? AND state = 'held'", (item_id, price_id))
         rev = db.execute("SELECT max(rev) FROM price_row WHERE item_id = ? AND price_id = ?", (item_id, price_id)).get
         cancelled.append(NewRow(ItemId(item_id), PriceKind(kind), price_id, int(rev) + 1, None, None, None, True))
     catalogue.apply_rows(db, stamp, cancelled, _source(account), None, delta)
@@ -298,20 +310,8 @@ def _count_none(db: Db, stamp: Stamp, account: Import, keys: Sequence[str], cont
 def _unbind(db: Db, stamp: Stamp, account: Import, keys: Sequence[str], context: Context, delta: Delta) -> list[Outcome]:
     done: list[Outcome] = []
     for key in keys:
-        _, more = shelf.bind(
-            db,
-            stamp,
-            key,
-            (),
-            context.default_template,
-            Place(),
-            actor=_source(account),
-            expected_rev=None,
-            kind=context.label_kind,
-            templates=context.templates,
-        )
-        delta.merge(more)
-        done.append(Outcome(key, REMOVED, "not in the file: unbound"))
+        refused = _bound(db, stamp, account, Binding(key, (), context.default_template, Place(), 0), context, delta)
+        done.append(Outcome(key, FAILED, refused) if refused is not None else Outcome(key, REMOVED, "not in the file: unbound"))
     return done
 
 

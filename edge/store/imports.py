@@ -95,17 +95,18 @@ _COLUMNS: Final = (
     "import_id, feed, settings, name, fingerprint, sha256, actor, state, reason, persons, persons_needed, counts, through_line, "
     "through_key, began_wall_ms, ended_wall_ms, filed"
 )
+_KNOWN: Final = "state <> 'abandoned'"  # what `import_keep.abandon` leaves until it is forgotten is no import
 
 
 def find(db: Db, import_id: str) -> Import | None:
-    row = db.execute(f"SELECT {_COLUMNS} FROM import_file WHERE import_id = ?", (import_id,)).fetchone()  # noqa: S608
+    row = db.execute(f"SELECT {_COLUMNS} FROM import_file WHERE import_id = ? AND {_KNOWN}", (import_id,)).fetchone()  # noqa: S608
     return None if row is None else _import_of(row)
 
 
 def recent(db: Db, limit: int) -> list[Import]:
     """Newest first, those that wait for a person before all others."""
     found = db.execute(
-        f"SELECT {_COLUMNS} FROM import_file ORDER BY state = 'held' DESC, rowid DESC LIMIT ?",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM import_file WHERE {_KNOWN} ORDER BY state = 'held' DESC, rowid DESC LIMIT ?",  # noqa: S608
         (limit,),
     )
     return [_import_of(row) for row in found]
@@ -293,6 +294,8 @@ def _doubts(db: Db, feed: Feed, counts: Counts, context: Context) -> tuple[str, 
     batch_percent = context.limits.batch_percent
     if isinstance(priced, int) and counts.reprices >= BATCH_ANOMALY_ITEMS_MIN and counts.reprices * 100 > priced * batch_percent:
         return f"changes {counts.reprices} of {priced} prices, more than {float(batch_percent):g} %", PERSONS_TO_RELEASE
+    if feed.mode is Mode.FULL and counts.existing >= HOLD_MIN and not counts.rows:  # an export that found nothing
+        return f"is empty: removes all of {counts.existing} {feed.kind}", 1
     moved = counts.removed + counts.changed
     if feed.mode is Mode.FULL and counts.existing >= HOLD_MIN and moved * 100 > counts.existing * feed.hold_percent:
         share = f"more than {feed.hold_percent:g} %"
@@ -304,9 +307,12 @@ def _doubts(db: Db, feed: Feed, counts: Counts, context: Context) -> tuple[str, 
 
 
 def approve(db: Db, stamp: Stamp, import_id: str, person: str, actor: str) -> Import:
-    """A person lets a held file through; where two have to, the second does. Raises Refused."""
-    account = _open(db, import_id, ImportState.HELD)
-    persons = account.persons if person in account.persons else (*account.persons, person)
+    """A person lets a held file through; where two have to, the second does. Another spelling is no second person. Raises Refused."""
+    account, person = _open(db, import_id, ImportState.HELD), " ".join(person.split())
+    if not person:
+        raise Refused("an approval needs a name")
+    known = person.casefold() in map(str.casefold, account.persons)
+    persons = account.persons if known else (*account.persons, person)
     db.execute("UPDATE import_file SET persons = ? WHERE import_id = ?", (json_text(persons), import_id))
     record(db, stamp, f"{person} ({actor})", "import.approved", {"import": import_id, "sha256": account.sha256, "reason": account.reason})
     if len(persons) >= account.persons_needed:

@@ -170,3 +170,41 @@ async def test_the_name_of_a_new_file_is_made_durable_before_its_events_are_drop
     await exported(stocked, tmp_path / "events")
     assert synced == [True, False, True]  # the folder that was made, the file, its name
     assert 0 not in seen
+
+
+@pytest.mark.parametrize("wrong_days", [400, -400])
+async def test_a_crash_doubles_nothing_after_the_clock_was_wrong_for_a_day(wrong_days: int, stocked: Shop, tmp_path: Path) -> None:
+    """The file that was written last is then neither the newest by name nor the one of today."""
+    folder = tmp_path / "events"
+    for number in range(3):
+        stocked.clock.wall += DAY_MS
+        await stocked.store.record_sale(sale(f"s{number}", digest=str(number)))
+        await exported(stocked, folder)
+    stocked.clock.wall += wrong_days * DAY_MS
+    await stocked.store.record_sale(sale("wrong", digest="wrong"))
+    if wrong_days > 0:
+        await exported(stocked, folder)
+        stocked.clock.wall -= wrong_days * DAY_MS
+        await stocked.store.record_sale(sale("right", digest="right"))
+    exporter = Exporter(stocked.store, stocked.clock, folder)
+    state = stocked.store.outbox_state()
+    exporter._append(state.incarnation, stocked.store.outbox(0, 10))  # and here the process ends
+    stocked.clock.wall += (-min(wrong_days, 0) + 1) * DAY_MS
+    await stocked.store.record_sale(sale("after", digest="after"))
+    await exported(stocked, folder)
+    sales = sorted(line["data"]["sale_id"] for line in lines(folder) if line["kind"] == "sale")
+    assert sales == sorted({*sales})
+    assert "after" in sales
+
+
+async def test_half_a_line_in_an_older_file_is_taken_away_too(stocked: Shop, tmp_path: Path) -> None:
+    """A clock that goes back would have the next event written behind it, where nobody could read either."""
+    folder = tmp_path / "events"
+    folder.mkdir()
+    for day in ("2026-01-07", "2026-01-09"):
+        (folder / f"events-{day}.jsonl").write_text('{"seq":1,"ki')
+    (folder / "events-2026-01-10.jsonl").touch()
+    (folder / "events-2026-01-11.jsonl").touch()
+    await stocked.store.record_sale(sale("s1"))
+    await exported(stocked, folder)
+    assert [line["data"]["sale_id"] for line in lines(folder)] == ["s1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -301,6 +302,26 @@ def test_any_target_is_found_or_refused_in_words(method: str, target: str) -> No
         assert found is None or found.route.method == method
 
 
+async def test_a_head_request_is_answered_without_a_body(site: Site) -> None:
+    reader, writer = await site.open()
+    writer.write(b"HEAD /v1/store HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        text = await reader.read()
+    writer.close()
+    assert text.startswith(b"HTTP/1.1 405 ")
+    assert text.endswith(b"\r\n\r\n")
+
+
+async def test_a_body_that_the_disk_does_not_take_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(site.server.desk, "spool", Full)
+    answer = await site.post("/v1/imports", b"sku,price\nmilk,1.20\n")
+    assert (answer.status, answer.json()["code"], site.shop.charge(MILK)) == (507, "no_room", 100)
+
+
 # -- the document ----------------------------------------------------------------------------------------------------------
 
 
@@ -327,3 +348,20 @@ async def test_what_is_answered_keeps_to_the_document(site: Site) -> None:
         content = kept["paths"][path][method]["responses"][str(answer.status)]["content"][answer.headers["content-type"]]
         schema = content["schema"] | {"components": kept["components"]}
         jsonschema.Draft202012Validator(schema).validate(answer.json())
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "more", "status"),
+    [
+        ("/v1/imports", "/v1/imports?feed=nope", b"Content-Type: text/csv\r\nContent-Length: 1\r\n\r\nx", 409),
+        ("/v1/imports", "/v1/imports", b"Content-Type: text/csv\r\nTransfer-Encoding: gzip\r\n\r\nx", 501),
+        ("/v1/imports", "/v1/imports", b"Content-Type: text/html\r\nContent-Length: 1\r\n\r\nx", 415),
+        ("/v1/store", "/v1/store", b"Content-Length: 1\r\n\r\nx", 413),
+        ("/v1/store", "/v1/store?x=1", b"\r\n", 400),
+    ],
+)
+async def test_every_refusal_is_one_that_the_document_has(site: Site, path: str, target: str, more: bytes, status: int) -> None:
+    method, token = ("post", site.bring) if path == "/v1/imports" else ("get", site.read)
+    head = f"{method.upper()} {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+    assert (await site.raw(head.encode() + more)).status == status
+    assert str(status) in document()["paths"][path][method]["responses"]

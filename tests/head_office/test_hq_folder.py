@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -132,16 +133,20 @@ def _mosquitto(folder: Path, work: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _nats(folder: Path, work: Path) -> Iterator[int]:
+def _nats(folder: Path, work: Path, plain_port: int | None = None, node_port: int | None = None) -> Iterator[int]:
+    """With `node_port`: as a node of a cluster that nobody else is in."""
     port, config = free_port(), work / "nats.conf"
     text = (folder / "broker" / "nats.conf").read_text().replace(BROKER_FOLDER, str(folder / "broker"))
-    text = re.sub(r"cluster \{.*?\n\}\n", "", text, flags=re.DOTALL)  # one node has nobody to agree with
-    text = text.replace("127.0.0.1:4222", f"{HOST}:{free_port()}").replace("0.0.0.0:8883", f"{HOST}:{port}")
+    if node_port is None:  # one node has nobody to agree with
+        text = re.sub(r"cluster \{.*?\n\}\n", "", text, flags=re.DOTALL)
+    else:
+        text = re.sub(r"hq-[23]:6222", f"{HOST}:1", text).replace("0.0.0.0:6222", f"{HOST}:{node_port}")
+    text = text.replace("127.0.0.1:4222", f"{HOST}:{plain_port or free_port()}").replace("0.0.0.0:8883", f"{HOST}:{port}")
     # an included path is relative to the file that includes it
     users = (folder / "broker" / "nats-users.conf").read_text()
     text = re.sub(r'include "[^"]*"', users.replace("\\", "\\\\"), text)
     config.write_text(text.replace("/var/lib/nats", str(work / "data")))
-    with _running(Process([nats_path(), "-c", str(config)], work / "log"), port):
+    with _running(Process([nats_path(), "-c", str(config)], work / "log"), node_port or port):
         yield port
 
 
@@ -222,6 +227,50 @@ async def test_a_client_without_a_certificate_of_ours_is_not_let_in(
                 async with MqttLink(address, "store-hq").connect() as connection:
                     await connection.publish("rs/1/00/x/up/sale", b"x")
             gc.collect()  # here, where its warning is expected
+
+
+def _greet(port: int, **who: object) -> str:
+    """What NATS says to a client, or to a node, that says who it is without any TLS."""
+    with socket.create_connection((HOST, port), WAIT_S) as connection, connection.makefile("rb") as answers:
+        assert answers.readline().startswith(b"INFO")
+        connection.sendall(b"CONNECT " + json.dumps({"verbose": True, **who}).encode() + b"\r\nPING\r\n")
+        return answers.readline().decode()
+
+
+def test_nobody_on_the_brokers_machine_is_head_office_by_saying_so(folder: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with _nats(folder, tmp_path, plain_port=port):
+        for name in ("CN=hq", f"CN={STORES[0]}"):
+            assert _greet(port, user=name, **{"pass": ""}).startswith("-ERR")
+
+
+def test_a_node_that_does_not_know_the_others_secret_does_not_join(folder: Path, tmp_path: Path) -> None:
+    """Whoever joins reads and writes everything."""
+    port, path = free_port(), folder / "broker" / "nats.conf"
+    secret = re.findall(r'password: "(\w{32})"', path.read_text())[0]
+    assert path.stat().st_mode & 0o077 == 0
+    with _nats(folder, tmp_path, node_port=port):
+        assert "Authorization" in _greet(port, user="node", server_id="X", name="X", cluster="hq", **{"pass": "x"})
+        assert "-ERR" not in _greet(port, user="node", server_id="X", name="X", cluster="hq", **{"pass": secret})
+
+
+def test_a_key_that_everybody_may_read_signs_nothing(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "keys" / "hq-1.key").chmod(0o644)
+    prices = tmp_path / "prices.csv"
+    prices.write_text("sku,price\n1,1.00\n")
+    assert main(["hq", "publish", str(prices), "--dir", str(folder)]) == 2
+    assert "everybody on this machine may read it" in capsys.readouterr().err
+    (folder / "keys" / "hq-1.key").chmod(0o640)
+    assert main(["hq", "publish", str(prices), "--dir", str(folder)]) == 0
+
+
+def test_a_head_office_is_its_owners_alone_and_nothing_is_made_for_a_host_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["hq", "init", str(tmp_path / "hq"), "--broker", "br\u00f6ker"]) == 2
+    assert "expected a name or an address" in capsys.readouterr().err
+    assert main(["hq", "init", str(tmp_path / "hq"), "--broker", "127.0.0.1"]) == 0
+    assert (tmp_path / "hq").stat().st_mode & 0o077 == 0
 
 
 def test_nats_names_topics_as_subjects() -> None:

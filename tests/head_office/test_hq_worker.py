@@ -21,9 +21,9 @@ from edge.head_office.db import log
 from edge.head_office.sending import WINDOW
 from edge.hq import HqSync
 from edge.hq_ports import HqTimings
-from protocols.hq import Stream, Topics, parse_down, partition_of, public_key
+from protocols.hq import Stream, Topics, parse_down, partition_of, public_key, reparse
 from protocols.hq_events import HISTORY, Birth, EventKind, LabelCounts, SyncRequest, encode_state, encode_sync
-from protocols.hq_messages import HqAck, StreamPosition
+from protocols.hq_messages import HqAck, SnapshotChunk, SnapshotManifest, StreamPosition
 
 WAIT_S = 30.0  # only a failing test waits this long
 EVERY = pytest.mark.parametrize("kind", list(Kind))
@@ -129,10 +129,10 @@ class Hand:
         self._keys = {each["kid"]: public_key(each["public_key"]) for each in made.settings.public_keys()}
         self._connection = connection
 
-    async def birth(self, seq: int, snapshot: str | None = "s1") -> None:
+    async def birth(self, seq: int, snapshot: str | None = "s1", stream: str = "sys") -> None:
         state = Birth(
             store=self.topics.store, incarnation="1" * 32, boot="b", version="1", types=(),
-            cursors={"sys": StreamPosition(INCARNATION, seq)}, snapshot=snapshot, up_seq=0, up_hash="0" * 64, labels=LabelCounts(0, 0),
+            cursors={stream: StreamPosition(INCARNATION, seq)}, snapshot=snapshot, up_seq=0, up_hash="0" * 64, labels=LabelCounts(0, 0),
         )  # fmt: skip
         await self._connection.publish(self.topics.topic("up/state"), encode_state(state), retain=True)
 
@@ -140,6 +140,13 @@ class Hand:
         asked = SyncRequest(
             store=self.topics.store, incarnation="1" * 32, stream="sys", stream_incarnation=INCARNATION, from_seq=first, to_seq=None
         )
+        await self._connection.publish(self.topics.topic("up/sync"), encode_sync(asked))
+
+    async def lacks(self, snapshot: str, *chunks: int) -> None:
+        asked = SyncRequest(
+            store=self.topics.store, incarnation="1" * 32, stream="bulk", stream_incarnation=None, from_seq=0, to_seq=None,
+            snapshot=snapshot, chunks=chunks,
+        )  # fmt: skip
         await self._connection.publish(self.topics.topic("up/sync"), encode_sync(asked))
 
     async def forgot(self) -> None:
@@ -209,6 +216,32 @@ async def test_a_store_that_was_restored_asks_for_its_history_again_and_again_an
             made.publish("a", RELEASE)
             assert await hand.heard(Stream.SYS, WINDOW - 1) == list(range(2, 1 + WINDOW))
         assert made.db.rows("SELECT type, count(*) FROM log GROUP BY type ORDER BY type") == [("history.v1", 1), ("price.release.v1", 100)]
+
+
+@BOTH_VERSIONS
+async def test_chunks_that_a_store_lacks_are_said_again_where_it_has_passed_their_places(at: Start, kind: Kind, tmp_path: Path) -> None:
+    address = at(kind)
+    with office(tmp_path / "hq", address, ["a"]) as made:
+        made.publish("a", ITEMS.encode(), csv=True, whole=True)  # a manifest and three chunks
+        manifest = reparse("dn/bulk", log.messages(made.db, "a", Stream.BULK, 1, 1)[0]).body
+        assert isinstance(manifest, SnapshotManifest)
+        await asyncio.to_thread(made.worker, connected=1)
+        async with MqttLink(address, "a-hq").connect() as connection:
+            hand = Hand(made, connection)
+            await connection.subscribe(hand.topics.topic("dn/#"))
+            await hand.birth(2, stream="bulk")
+            assert await hand.heard(Stream.BULK, 2) == [3, 4]
+            await hand.lacks(manifest.snapshot_id, 1, 2)  # lost on their way
+            assert await hand.heard(Stream.BULK, 2) == [3, 4]
+            await hand.birth(4, stream="bulk")
+            await hand.lacks("another", 1)
+            for _ in range(2):
+                await hand.lacks(manifest.snapshot_id, 2, 0, 99)
+            assert await hand.heard(Stream.BULK, 2) == [5, 6]
+        again = [reparse("dn/bulk", raw).body for raw in log.messages(made.db, "a", Stream.BULK, 5, 99)]
+        assert [(body.n, body.sha256) for body in again if isinstance(body, SnapshotChunk)] == [
+            (n, manifest.chunks[n].sha256) for n in (0, 2)
+        ]
 
 
 async def test_a_worker_that_is_killed_is_taken_over_and_one_that_hung_commits_nothing(

@@ -59,9 +59,9 @@ def renew(db: Database, owner: str, fences: Mapping[str, int], lease_ms: int) ->
 
 
 def give_back(db: Database, owner: str, fences: Mapping[str, int]) -> None:
-    """Anybody may take them at once. What is not ours any more stays as it is."""
+    """Anybody may take them at once; a transaction that was on its way renews none of them. What is not ours any more stays as it is."""
     for name, fence in sorted(fences.items()):
-        db.rows("UPDATE lease SET until_ms = 0 WHERE name = ? AND owner = ? AND fence = ?", name, owner, fence)
+        db.rows("UPDATE lease SET owner = '', until_ms = 0 WHERE name = ? AND owner = ? AND fence = ?", name, owner, fence)
 
 
 def leave(db: Database, owner: str) -> None:

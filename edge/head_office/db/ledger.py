@@ -31,7 +31,7 @@ from edge.head_office.db.schema import (
     Table,
 )
 from edge.head_office.db.seam import Clash, Database, Row
-from protocols.hq import Stream, reparse
+from protocols.hq import Stream, partition_of, reparse
 from protocols.hq_events import (
     AuditHead,
     BadUpward,
@@ -54,11 +54,12 @@ EVENT_TAILS: Final = frozenset({"sale", "return", "void", "stock", "label", "ack
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message of a store: the topic's store, what follows "up/", the payload."""
+    """A message of a store: the topic's store, what follows "up/", the payload, the topic's partition ("": the store's own)."""
 
     store: str
     tail: str
     payload: bytes
+    partition: str = ""
 
 
 @dataclass(slots=True)
@@ -66,13 +67,16 @@ class Booked:
     """What a transaction did that others have to hear."""
 
     heads: dict[Chain, Head] = field(default_factory=dict)  # to acknowledge
-    births: list[Birth] = field(default_factory=list)
-    deaths: list[Death] = field(default_factory=list)
+    states: list[Birth | Death] = field(default_factory=list)  # as they came: a death may be the one before the birth
     asked: list[SyncRequest] = field(default_factory=list)
     acks: list[tuple[str, StagedAck]] = field(default_factory=list)
     events: int = 0
     repeated: int = 0
     complaints: list[tuple[str, str]] = field(default_factory=list)  # (store, what)
+
+    @property
+    def births(self) -> list[Birth]:
+        return [state for state in self.states if isinstance(state, Birth)]
 
 
 class Ledger:
@@ -98,7 +102,7 @@ class Ledger:
         for each in arrived:
             try:
                 self._take(each, booked, chains)
-            except BadUpward as error:
+            except (BadUpward, UnicodeDecodeError, RecursionError) as error:  # whatever a store sends: it must not come again and again
                 booked.complaints.append((each.store, f"up/{each.tail}: {error}"))
         self._book_events(chains, booked, now_ms)
         self._book_states(booked, now_ms)
@@ -127,10 +131,14 @@ class Ledger:
     def _take(self, each: Arrived, booked: Booked, chains: dict[Chain, list[Event]]) -> None:
         if not self._known(each.store):
             raise BadUpward("this store was never added")
+        if each.partition not in ("", partition_of(each.store)):
+            raise BadUpward(f"said in partition {each.partition}: whoever holds the store's own books for it")
         if each.tail == "state":
             state = parse_state(each.payload)
             _same_store(each, state.store)
-            booked.births.append(state) if isinstance(state, Birth) else booked.deaths.append(state)
+            if "\0" in state.boot or (isinstance(state, Birth) and state.audit is not None and "\0" in (state.audit.key or "")):
+                raise BadUpward("text with a NUL character")
+            booked.states.append(state)
         elif each.tail == "sync":
             request = parse_sync(each.payload)
             _same_store(each, request.store)
@@ -275,15 +283,19 @@ class Ledger:
         return moved
 
     def _book_states(self, booked: Booked, now_ms: int) -> None:
-        for birth in booked.births:
-            row = (birth.store, birth.incarnation, birth.boot, 1, now_ms, msgspec.json.encode(birth))
-            self._db.write(STORE_STATE, [row], Clash.REPLACE)
-            self._hold_audit_head(birth, booked)
-        for death in booked.deaths:  # a will that comes late is of another boot than the store's
-            self._db.rows(
-                "UPDATE store_state SET online = 0, heard_ms = ? WHERE store = ? AND boot = ? AND incarnation = ?",
-                *(now_ms, death.store, death.boot, death.incarnation),
-            )
+        """In the order in which they came. A will that comes late is of another boot than the store's: it says nothing."""
+        told, booked.states = booked.states, []
+        for state in told:
+            if isinstance(state, Birth):
+                row = (state.store, state.incarnation, state.boot, 1, now_ms, msgspec.json.encode(state))
+                self._db.write(STORE_STATE, [row], Clash.REPLACE)
+                self._hold_audit_head(state, booked)
+            elif not self._db.rows(
+                "UPDATE store_state SET online = 0, heard_ms = ? WHERE store = ? AND boot = ? AND incarnation = ? RETURNING store",
+                *(now_ms, state.store, state.boot, state.incarnation),
+            ):
+                continue
+            booked.states.append(state)
 
     def _hold_audit_head(self, birth: Birth, booked: Booked) -> None:
         told = birth.audit
@@ -291,8 +303,9 @@ class Ledger:
             return
         rows = self._db.rows("SELECT entry, hash FROM audit_head WHERE store = ? AND incarnation = ?", birth.store, birth.incarnation)
         complaint = audit_complaint(AuditHead(int(rows[0][0]), str(rows[0][1])) if rows else None, told, birth.incarnation)
-        if complaint is not None:
+        if complaint is not None:  # what was told first stays, to be held against every later word
             booked.complaints.append((birth.store, complaint))
+            return
         self._db.write(AUDIT_HEAD, [(birth.store, birth.incarnation, told.entry, told.hash, told.key or "")], Clash.REPLACE)
 
     def _complain(self, complaints: Sequence[tuple[str, str]]) -> None:

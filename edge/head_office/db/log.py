@@ -17,17 +17,23 @@ from edge.head_office.history import SaidPrice, past_prices
 from edge.head_office.history import drafts as history_drafts
 from edge.head_office.publishing import Draft, SnapshotDraft
 from edge.head_office.sending import Snapshot
-from protocols.hq import Down, Signer, Stream, encode_down, partition_of, reparse, uuid7
-from protocols.hq_messages import TYPES, PriceBatch, SnapshotChunk
+from protocols.hq import MESSAGE_MAX_BYTES, Down, Signer, Stream, encode_down, partition_of, raw_body, reparse, uuid7
+from protocols.hq_messages import TYPES, PriceBatch, SnapshotChunk, SnapshotManifest
 
 POSITION: Final = "log_position"
 INCARNATION: Final = "incarnation"
 LOG_KEPT_DAYS: Final = 35  # of catalogues that were replaced: a store restored from a month-old copy asks what was in force since
+_PRICED: Final = "'price.batch.v1', 'snapshot.chunk.v1'"  # types of messages that say prices
+CHUNKS_AGAIN_MAX: Final = 64  # in one answer; a store that lacks more asks again
 LAID_OUT: Final = "1"  # of the tables; a later program that changes them says another number
 
 
 class UnknownStore(ValueError):
     """Head office has no such store; `shelfd hq store add` makes one."""
+
+
+class Overtaken(Exception):
+    """Somebody else said something to this store since: what was drafted stands on what is no longer so. Draft it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,15 @@ class Author:
 
     signer: Signer
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAgain:
+    """A chunk of a whole catalogue that was said already."""
+
+    snapshot_id: str
+    n: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +86,14 @@ def incarnation_of(db: Database) -> str:
 
 
 def begin_anew(db: Database, incarnation: str) -> None:
-    """After the database came back from a copy: the streams start again at 1, and stores retire what they knew of the old ones."""
+    """After the database came back from a copy: the streams start again at 1, and stores retire what they knew of the old ones.
+
+    What prices were said stays: a store whose own file came from a copy asks for it, and one that asked already has to be told again.
+    """
     with db.transaction():
         db.write(META, [(INCARNATION, incarnation)], Clash.REPLACE)
-        for table in ("log", "stream_end", "snapshot", "reached"):
+        db.rows(f"DELETE FROM log WHERE type NOT IN ({_PRICED})")  # noqa: S608 - words of ours
+        for table in ("stream_end", "snapshot", "reached", "history_said"):
             db.rows(f'DELETE FROM "{table}"')  # noqa: S608 - names of ours
 
 
@@ -89,10 +108,13 @@ def stores(db: Database) -> dict[str, str]:
     return {str(store): str(partition) for store, partition in db.rows("SELECT store, partition FROM store ORDER BY store")}
 
 
-def append(db: Database, author: Author, store: str, drafts: Sequence[Draft | SnapshotDraft]) -> list[Said]:
-    """Say these to a store, in one transaction, in this order. Raises `UnknownStore`."""
+def append(db: Database, author: Author, store: str, drafts: Sequence[Draft | SnapshotDraft], as_of: int | None = None) -> list[Said]:
+    """Say these to a store, in one transaction, in this order. Raises `UnknownStore`.
+
+    With `as_of`, the store's position before the drafts were made: raises `Overtaken` where it is another one by now.
+    """
     with db.transaction():
-        return _append(db, author, store, drafts)
+        return _append(db, author, store, drafts, as_of)
 
 
 def say_history(db: Database, author: Author, store: str, restored: str, since_ms: int) -> list[Said]:
@@ -105,15 +127,37 @@ def say_history(db: Database, author: Author, store: str, restored: str, since_m
         return _append(db, author, store, history_drafts(restored, bindings, prices))
 
 
-def _append(db: Database, author: Author, store: str, drafts: Sequence[Draft | SnapshotDraft]) -> list[Said]:
+def say_chunks(db: Database, author: Author, store: str, snapshot_id: str, numbers: Iterable[int]) -> list[Said]:
+    """Say chunks of the newest whole catalogue again, in new places of the stream. Those that are no chunks of it are passed over."""
+    with db.transaction():
+        newest = snapshot_of(db, store)
+        at = 0 if newest is None else newest.manifest_seq
+        (manifest, *_) = messages(db, store, Stream.BULK, at, at) or [b""]
+        body = reparse("dn/bulk", manifest).body if manifest else None
+        if not isinstance(body, SnapshotManifest) or body.snapshot_id != snapshot_id:
+            return []
+        wanted = sorted({n for n in numbers if n < len(body.chunks)})[:CHUNKS_AGAIN_MAX]
+        drafts = [
+            ChunkAgain(snapshot_id, n, raw_body(raw)) for n in wanted for raw in messages(db, store, Stream.BULK, at + 1 + n, at + 1 + n)
+        ]
+        return _append(db, author, store, drafts) if drafts else []
+
+
+def _append(
+    db: Database, author: Author, store: str, drafts: Sequence[Draft | SnapshotDraft | ChunkAgain], as_of: int | None = None
+) -> list[Said]:
     position = _next_position(db)
     known = db.rows("SELECT partition FROM store WHERE store = ?", store)
     if not known:
         raise UnknownStore(f"no store {store}; see: shelfd hq store add")
+    if as_of is not None and position_of(db, store) != as_of:
+        raise Overtaken(store)
     pen = _Pen(db, author, store, db.now_ms())
     for draft in drafts:
         if isinstance(draft, SnapshotDraft):
             pen.snapshot(draft)
+        elif isinstance(draft, ChunkAgain):
+            pen.say("snapshot.chunk.v1", None, chunk=draft.body, snapshot_id=draft.snapshot_id, n=draft.n)
         else:
             pen.say(draft.type, draft.data)
             _note_catalogue(db, store, draft)
@@ -123,8 +167,7 @@ def _append(db: Database, author: Author, store: str, drafts: Sequence[Draft | S
 def _said_prices(db: Database, store: str) -> Iterator[SaidPrice]:
     """Every price row that is still in the log, with when it was said."""
     rows = db.rows(
-        "SELECT stream, made_ms, message FROM log WHERE store = ? "
-        "AND type IN ('price.batch.v1', 'snapshot.chunk.v1') ORDER BY made_ms, seq",
+        f"SELECT stream, made_ms, message FROM log WHERE store = ? AND type IN ({_PRICED}) ORDER BY made_ms, seq",  # noqa: S608
         store,
     )
     for stream, made_ms, message in rows:
@@ -148,6 +191,11 @@ def ends_of(db: Database, store: str) -> dict[Stream, int]:
 def position(db: Database) -> int:
     """Of the newest append."""
     return int(db.rows("SELECT value FROM meta WHERE name = ?", POSITION)[0][0])
+
+
+def position_of(db: Database, store: str) -> int:
+    """Of the newest append for one store; 0 before the first."""
+    return int(db.rows("SELECT coalesce(max(position), 0) FROM stream_end WHERE store = ?", store)[0][0])
 
 
 def messages(db: Database, store: str, stream: Stream, first: int, last: int) -> list[bytes]:
@@ -217,6 +265,8 @@ class _Pen:
             n=n,
         )
         message = encode_down(down, self._author.signer)[1]
+        if len(message) > MESSAGE_MAX_BYTES:  # no store would take it, nor anything that comes after it in the stream
+            raise ValueError(f"{type_} of {len(message)} bytes")
         self._rows.append((self._store, str(stream), self._incarnation, seq, type_, self._now_ms, message))
         return seq
 
@@ -228,7 +278,10 @@ class _Pen:
         for n, part in enumerate(draft.chunks):
             self.say("snapshot.chunk.v1", None, chunk=part.body, snapshot_id=snapshot_id, n=n)
         kept_ms = self._now_ms - LOG_KEPT_DAYS * 86_400_000
-        self._db.rows("DELETE FROM log WHERE store = ? AND stream = 'bulk' AND seq < ? AND made_ms < ?", self._store, manifest_seq, kept_ms)
+        self._db.rows(
+            "DELETE FROM log WHERE store = ? AND stream = 'bulk' AND (seq < ? OR incarnation <> ?) AND made_ms < ?",
+            *(self._store, manifest_seq, self._incarnation, kept_ms),
+        )
         self._db.write(SNAPSHOT, [(self._store, self._incarnation, manifest_seq, base)], Clash.REPLACE)
         self._db.rows("DELETE FROM item WHERE store = ?", self._store)
         self._db.rows("DELETE FROM price WHERE store = ?", self._store)
