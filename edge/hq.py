@@ -105,8 +105,8 @@ class HqSync:
         link = MqttLink(broker_address(enrolment.broker), f"{enrolment.store}-hq")
         upward = Upward(enrolment.topics, self._clock, self._timings, self.counters, self._publish_refused)
         failures = 0
-        self._ask_for(await self._store.tend())  # a snapshot that a restart interrupted needs no HQ
         while not self._enrolled.is_set():
+            self._ask_for(await self._store.tend())  # a snapshot that a restart or the end of a connection interrupted needs no HQ
             started_ms = self._clock.link_ms()
             try:
                 await self._connection(link, enrolment, upward)
@@ -175,7 +175,8 @@ class HqSync:
             taking = [asyncio.ensure_future(self._take(received, enrolment)) for received in batch]
             try:
                 for received, taken in zip(batch, taking, strict=True):
-                    await taken
+                    if not await taken:
+                        await self._take(received, enrolment, again=True)
                     self.counters.messages += 1
                     connection.ack(received)
                     self.changed.set()
@@ -190,17 +191,20 @@ class HqSync:
         while True:
             await arrived.put(await connection.receive())
 
-    async def _take(self, received: Received, enrolment: Enrolment) -> None:
+    async def _take(self, received: Received, enrolment: Enrolment, *, again: bool = False) -> bool:
+        """False: no key sealed it that is believed now. It is looked at `again` when what came before it, perhaps its key, is committed."""
         tail = enrolment.topics.tail(received.topic)
         keys = self._keys(enrolment)
         try:
             if enrolment.zone is not None and received.topic == zone_topic(enrolment.topics.prefix, enrolment.zone):
                 await self._shared(parse_zone(enrolment.zone, received.payload, keys))
-                return
+                return True
             if tail is None:
                 raise ForeignStore(f"message on {received.topic}")
             message = parse_down(tail, received.payload, keys, enrolment.store)
         except BadSignature as error:
+            if not again:
+                return False
             self.counters.bad_signature += 1
             self._alert("hq_bad_signature", f"{tail}: {error.reason}")
         except ForeignStore as error:
@@ -211,6 +215,7 @@ class HqSync:
             self._alert("hq_bad_message", f"{tail}: {error.reason}")
         else:
             await self._use_or_set_aside(message)
+        return True
 
     def _keys(self, enrolment: Enrolment) -> Mapping[str, Ed25519PublicKey]:
         """HQ's keys as they are now: a message may have changed them since the connection began."""
@@ -288,7 +293,10 @@ class HqSync:
             # does not silence us: between two batches it goes on.
             now_ms = self._settled_ms - self._timings.gap_ms if self._in_hand else self._clock.link_ms()
             for missing in self._needs.due(self._store.reached(), has_snapshot=has_snapshot, now_ms=now_ms):
-                if await upward.publish(connection, _SYNC, encode_sync(self._sync_request(enrolment, missing))):
+                request = self._sync_request(enrolment, missing)
+                if request is None:
+                    self._note_staging()
+                elif await upward.publish(connection, _SYNC, encode_sync(request)):
                     self.counters.sync_requests += 1
                     self.changed.set()
                     log.info("stream=%s from=%s to=%s asked for again", missing.stream, missing.from_seq, missing.to_seq)
@@ -310,8 +318,11 @@ class HqSync:
                     await upward.publish(connection, _REPLY, await self._store.answer(query))
                     self.counters.replies += 1
 
-    def _sync_request(self, enrolment: Enrolment, missing: Missing) -> SyncRequest:
+    def _sync_request(self, enrolment: Enrolment, missing: Missing) -> SyncRequest | None:
+        """None: the snapshot whose chunks were missing is not being received any more, and without them a whole one would be asked for."""
         chunks = self._store.missing_chunks() if missing.what is Lack.CHUNKS else None
+        if missing.what is Lack.CHUNKS and (chunks is None or not chunks[1]):
+            return None
         since_ms = self._store.restored_since_ms() if missing.what is Lack.HISTORY else None
         return SyncRequest(
             store=enrolment.store,

@@ -41,9 +41,9 @@ class Needs:
             self._want(missing.stream, missing.incarnation, missing.to_seq or missing.from_seq, due_ms, open_end=missing.to_seq is None)
 
     def head(self, head: Head, cursors: Mapping[str, StreamCursor], *, now_ms: int) -> None:
-        """HQ said how far its streams are. What is on its way already gets a moment to arrive."""
+        """HQ said how far its streams are. What is on its way already gets a moment to arrive; a stream of a newer HQ is none of ours."""
         for stream, position in head.streams.items():
-            if position.seq > 0 and not _reached(cursors.get(stream), position.incarnation, position.seq):
+            if stream in set(Stream) and position.seq > 0 and not _reached(cursors.get(stream), position.incarnation, position.seq):
                 self._want(stream, position.incarnation, position.seq, now_ms + self._timings.head_ms)
 
     def applied(self, stream: str, incarnation: str, *, now_ms: int) -> None:

@@ -246,13 +246,17 @@ def restarts_stream(message: Message) -> bool:
     return isinstance(message.body, SnapshotManifest)
 
 
+MessageId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+TypeName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class HeaderFields(Struct):
     """The header line of a downward message, beside its data."""
 
     specversion: Literal["1.0"]
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+    id: MessageId
     source: Annotated[str, Meta(min_length=1, max_length=200)]
-    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    type: TypeName
     subject: str
     time: Instant
     incarnation: Incarnation
@@ -269,7 +273,20 @@ class _Header(HeaderFields):
     data: msgspec.Raw = msgspec.Raw()
 
 
+class _Placed(Struct):
+    """What of a header says which message it is, and where in its stream."""
+
+    specversion: Literal["1.0"]
+    id: MessageId
+    type: TypeName
+    subject: str
+    incarnation: Incarnation
+    stream: str
+    seq: Seq
+
+
 _DECODER: Final = msgspec.json.Decoder(_Header)
+_PLACED: Final = msgspec.json.Decoder(_Placed)
 
 
 def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
@@ -281,7 +298,7 @@ def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
     try:
         header = _DECODER.decode(header_text)
     except msgspec.DecodeError as error:
-        raise BadMessage(f"header: {error}") from error
+        return _unreadable(tail, raw, signed, header_text, f"header: {error}")
     except RecursionError as error:
         raise BadMessage("header: nested too deeply") from error
     stream = _stream_of(tail, header)
@@ -305,7 +322,34 @@ def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
     )
 
 
-def _stream_of(tail: str, header: _Header) -> Stream | None:
+def _unreadable(tail: str, raw: bytes, signed: bytes, header_text: bytes, reason: str) -> Message:
+    """A message whose header breaks the contract beside its place: it keeps that, or its stream would wait for it for ever.
+
+    Raises `BadMessage` where there is no place.
+    """
+    try:
+        header = _PLACED.decode(header_text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadMessage(reason) from error
+    return Message(
+        tail=tail,
+        type=header.type,
+        id=header.id,
+        source="",
+        store=header.subject,
+        time_ms=0,
+        stream=_stream_of(tail, header),
+        seq=header.seq,
+        incarnation=header.incarnation,
+        expires_ms=None,
+        digest=hashlib.sha256(signed).hexdigest(),
+        raw=raw,
+        body=Refused(reason),
+        kid=kid_of(raw),
+    )
+
+
+def _stream_of(tail: str, header: _Header | _Placed) -> Stream | None:
     """Raises `BadMessage` where topic, stream, sequence number and type do not go together."""
     if tail in ("dn/head", "dn/ack"):
         if header.stream is not None or header.seq is not None:

@@ -19,7 +19,7 @@ from protocols.hq_control import QueryKind
 from protocols.hq_fields import CHUNKS_MAX, Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
 
 BATCH_EVENTS_MAX: Final = 20  # events in one message: HQ's flow limit
-BATCH_CHARS_MAX: Final = 64 * 1024  # of data in one message of several events: as JSON in JSON it stays below brokers' 128 KiB
+BATCH_DATA_MAX_BYTES: Final = 96 * 1024  # of data, written as JSON in JSON, in one message of several events: brokers take 128 KiB
 EXCEPT_MAX: Final = 256  # as many messages as can wait behind a gap and be applied together
 FIRST_PREV_HASH: Final = "0" * 64  # what the first event of an incarnation is chained to
 
@@ -209,18 +209,19 @@ def encode_ack_data(ack: StagedAck) -> str:
 
 def batches(events: Sequence[Event]) -> list[tuple[Event, ...]]:
     """Cut events in sequence order into messages: runs of consecutive numbers of one kind, at most `BATCH_EVENTS_MAX` long and, unless
-    one event is longer by itself, with at most `BATCH_CHARS_MAX` of data."""
+    one event is longer by itself, with at most `BATCH_DATA_MAX_BYTES` of data."""
     runs: list[list[Event]] = []
-    chars = 0
+    total = 0
     for event in events:
         last = runs[-1] if runs else []
         follows = bool(last) and last[-1].kind == event.kind and last[-1].seq + 1 == event.seq
-        chars = chars + len(event.data) if follows else len(event.data)
-        if follows and len(last) < BATCH_EVENTS_MAX and chars <= BATCH_CHARS_MAX:
+        size = len(msgspec.json.encode(event.data))  # a text of another script takes up to three times its characters
+        if follows and len(last) < BATCH_EVENTS_MAX and total + size <= BATCH_DATA_MAX_BYTES:
             last.append(event)
+            total += size
         else:
             runs.append([event])
-            chars = len(event.data)
+            total = size
     return [tuple(run) for run in runs]
 
 

@@ -63,6 +63,10 @@ class Acks:
         elif first == last or self._due(incarnation, last):
             self._bulk(incarnation, max(first, self._told(incarnation) + 1), last, Stage.RECEIVED)
 
+    def refused(self, incarnation: str, seq: int, message_id: str, reason: str) -> None:
+        """A manifest whose snapshot will not come into force: it speaks for its chunks, too."""
+        self._tell(StagedAck("bulk", incarnation, seq, message_id, Stage.REJECTED, reason))
+
     def write(self) -> None:
         """At the end of the transaction."""
         for place in list(self._runs):
@@ -79,19 +83,27 @@ class Acks:
         return last - int(row[1]) >= PROGRESS_MESSAGES or (last > row[1] and self._stamp.now_ms - int(row[3]) >= PROGRESS_MS)
 
     def _bulk(self, incarnation: str, first: int, last: int, stage: Stage) -> None:
-        refused = self._db.execute(
+        """As many acks as it takes to name all that was refused in between."""
+        found = self._db.execute(
             "SELECT seq FROM inbox WHERE incarnation = ? AND stream = 'bulk' AND seq BETWEEN ? AND ? "
-            "AND state NOT IN ('received', 'applied') ORDER BY seq LIMIT ?",
-            (incarnation, first, last, EXCEPT_MAX),
+            "AND state NOT IN ('received', 'applied') ORDER BY seq",
+            (incarnation, first, last),
         ).fetchall()
-        left_out = tuple(int(seq) for (seq,) in refused)
-        message_id = self._db.execute(
-            "SELECT message_id FROM inbox WHERE incarnation = ? AND stream = 'bulk' AND seq = ?", (incarnation, last)
-        ).get
-        self._tell(StagedAck("bulk", incarnation, last, str(message_id), stage, None, 0, first, left_out))
+        refused = [int(seq) for (seq,) in found]
+        begin = first
+        while begin <= last:
+            left_out, refused = tuple(refused[:EXCEPT_MAX]), refused[EXCEPT_MAX:]
+            end = refused[0] - 1 if refused else last
+            if end - begin + 1 > len(left_out):
+                self._tell(StagedAck("bulk", incarnation, end, self._bulk_id(incarnation, end), stage, None, 0, begin, left_out))
+            begin = end + 1
         self._db.execute(
             "INSERT OR REPLACE INTO ack_mark VALUES ('bulk', ?, ?, ?, ?)", (incarnation, last, self._stamp.boot_id, self._stamp.now_ms)
         )
+
+    def _bulk_id(self, incarnation: str, seq: int) -> str:
+        place = (incarnation, seq)
+        return str(self._db.execute("SELECT message_id FROM inbox WHERE incarnation = ? AND stream = 'bulk' AND seq = ?", place).get)
 
     def _close(self, place: tuple[str, str]) -> None:
         run = self._runs.pop(place, None)

@@ -10,8 +10,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.model import EVERYBODY, MEMBERS, ItemId, Offer
-from edge.store import catalogue, shelf, unknown
+from edge.store import catalogue, shelf, snapshots, streams, unknown
 from edge.store import rows as codec
+from edge.store.acks import Acks
 from edge.store.catalogue import AnomalyLimits
 from edge.store.db import Refused
 from edge.store.hq_rows import Context, Rejection, curve_of, no_longer_waits
@@ -22,6 +23,7 @@ from protocols import hq
 from protocols.hq_control import Cancel, CancelTarget, ConfigPut, History, KeysPut, PastBinding, PastPrice, Settings, settings
 from protocols.hq_enrol import Enrolment, parse_enrolment
 from protocols.hq_events import Stage
+from protocols.hq_fields import ROWS_MAX
 from protocols.hq_seal import key_text
 from render.errors import RenderError
 from render.templates import load as load_template
@@ -124,25 +126,48 @@ def _texts(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, str]:
 # -- cancellation ----------------------------------------------------------------------------------------------------------
 
 
-def cancel(db: Db, stamp: Stamp, wanted: Cancel, source: str, delta: Delta) -> list[str]:
+def cancel(db: Db, stamp: Stamp, wanted: Cancel, source: str, acks: Acks, delta: Delta) -> list[str]:
     """Forget messages as far as they have had no effect. What could not be taken back, one line each."""
-    stays: list[str] = []
-    for target in wanted.targets:
-        place = (target.stream, target.incarnation, target.seq)
-        found = db.execute(
-            "SELECT state, state = 'held' AND raw NOT NULL FROM inbox WHERE stream = ? AND incarnation = ? AND seq = ?", place
-        ).fetchone()
-        state, waits = found or ("", True)
-        if waits:
-            db.execute("INSERT OR IGNORE INTO hq_cancel VALUES (?, ?, ?, ?)", (*place, wanted.reason))
-        elif target.stream == hq.Stream.PRICE and state in (Stage.APPLIED, Stage.HELD):
-            left = _cancel_prices(db, stamp, target, source, delta)
-            if left:
-                stays.append(f"{target.stream} {target.seq}: {left} prices are in force or were")
-        elif state == Stage.APPLIED:
-            stays.append(f"{target.stream} {target.seq} is applied")
+    stays = [
+        f"{target.stream} {target.seq}{stays}"
+        for target in wanted.targets
+        if (stays := _cancel_one(db, stamp, target, wanted.reason, source, acks, delta))
+    ]
     record(db, stamp, source, "hq.cancel", {"targets": wanted.targets, "reason": wanted.reason, "stays": stays})
     return stays
+
+
+def _cancel_one(db: Db, stamp: Stamp, target: CancelTarget, reason: str, source: str, acks: Acks, delta: Delta) -> str:
+    """What of a message stays; nothing where all of it is forgotten, or will be at its turn."""
+    place = (target.stream, target.incarnation, target.seq)
+    found = db.execute(
+        "SELECT state, state = 'held' AND raw NOT NULL FROM inbox WHERE stream = ? AND incarnation = ? AND seq = ?", place
+    ).fetchone()
+    state, waits = found or ("", False)
+    cursor = streams.cursors(db).get(target.stream)
+    passed = found is None and cursor is not None and cursor.incarnation == target.incarnation and cursor.seq >= target.seq
+    if waits or (found is None and not passed):
+        db.execute("INSERT OR IGNORE INTO hq_cancel VALUES (?, ?, ?, ?)", (*place, reason))
+    elif target.stream == hq.Stream.PRICE and (passed or state in (Stage.APPLIED, Stage.HELD)):
+        return _cancel_prices(db, stamp, target, source, delta)
+    elif target.stream == hq.Stream.BULK and state == Stage.RECEIVED:
+        return _cancel_snapshot(db, target, reason, acks)
+    elif passed or state == Stage.APPLIED:
+        return " is applied, or a snapshot says what it said"
+    return ""
+
+
+def _cancel_snapshot(db: Db, target: CancelTarget, reason: str, acks: Acks) -> str:
+    """A manifest takes its chunks with it; one of them alone cannot go."""
+    at = snapshots.place(db)
+    if at is None or at.incarnation != target.incarnation or at.seq > target.seq:
+        return ""  # given up already
+    if at.seq < target.seq:
+        return " is a part of the snapshot that is being received: cancel its manifest"
+    if snapshots.is_complete(db):
+        return " is being put in force"
+    snapshots.abandon(db, acks, f"cancelled by HQ{': ' if reason else ''}{reason}")
+    return ""
 
 
 def cancelled(db: Db, message: hq.Message) -> str | None:
@@ -152,28 +177,54 @@ def cancelled(db: Db, message: hq.Message) -> str | None:
     return None if reason is None else f"cancelled by HQ{': ' if reason else ''}{reason}"
 
 
-def _cancel_prices(db: Db, stamp: Stamp, target: CancelTarget, source: str, delta: Delta) -> int:
-    """Withdraw the message's prices for later and its held ones; how many prices it keeps."""
+def _cancel_prices(db: Db, stamp: Stamp, target: CancelTarget, source: str, delta: Delta) -> str:
+    """Withdraw the message's prices for later and discard its held ones; what it keeps."""
     of_message = f"{target.incarnation}/{target.stream}/{target.seq}/"
-    for hold_id, held_from in db.execute("SELECT hold_id, source FROM price_hold WHERE state = 'held'").fetchall():
-        if str(held_from).startswith(of_message):
-            catalogue.discard_hold(db, stamp, hold_id, "hq")
+    held, released = _held_of(db, of_message)
+    for hold_id in held:
+        catalogue.discard_hold(db, stamp, hold_id, "hq")
     pending = db.execute(
         "SELECT row_id, item_id, place_id FROM confirm_wait JOIN confirm_place USING (place_id) WHERE incarnation = ? AND stream = ? "
         "AND seq = ?",
         (target.incarnation, target.stream, target.seq),
     ).fetchall()
-    later = [
-        (int(row_id), ItemId(item_id), int(place_id))
-        for row_id, item_id, place_id in pending
-        if not _was_in_force(db, stamp, item_id, row_id)
-    ]
-    catalogue.withdraw(db, stamp, [(row_id, item_id) for row_id, item_id, _ in later], source, delta)
-    for row_id, item_id, place_id in later:
+    rows = {**dict(released), **{int(row_id): ItemId(item_id) for row_id, item_id, _ in pending}}
+    later = {row_id: item_id for row_id, item_id in rows.items() if not _was_in_force(db, stamp, item_id, row_id)}
+    catalogue.withdraw(db, stamp, later.items(), source, delta)
+    for row_id, item_id, place_id in pending:
+        if row_id not in later:
+            continue
         no_longer_waits(db, item_id, row_id, place_id)
         left = db.execute("SELECT 1 FROM confirm_wait WHERE item_id = ? LIMIT 1", (item_id,)).get
         delta.waiting[item_id] = left is not None
-    return len(pending) - len(later)
+    if not pending:  # what it brought is on the shelf, or was: how much that is nobody has kept
+        taken = len(held) + len(later)
+        return f": {taken} prices are taken back, what else it brought stays"
+    stays = _told_with(db, of_message, int(pending[0][0])) + len(released) - len(later)
+    return f": {stays} prices are in force or were" if stays else ""
+
+
+def _held_of(db: Db, of_message: str) -> tuple[list[str], list[tuple[int, ItemId]]]:
+    """A message's price changes that wait for people, and the rows of those that people let through and that stand."""
+    held = db.execute("SELECT hold_id, source FROM price_hold WHERE state = 'held'").fetchall()
+    released = db.execute(
+        "SELECT row_id, h.item_id FROM price_hold AS h JOIN price_row USING (item_id, price_id, rev) "
+        "WHERE h.state = 'released' AND substr(h.source, 1, length(?1)) = ?1 "
+        "AND row_id NOT IN (SELECT withdrawn_row_id FROM price_withdrawn)",
+        (of_message,),
+    ).fetchall()
+    return [hold_id for hold_id, source in held if str(source).startswith(of_message)], [(int(n), ItemId(sku)) for n, sku in released]
+
+
+def _told_with(db: Db, of_message: str, row_id: int) -> int:
+    """How many rows a message brought, one of them known: they were written one after the other."""
+    count = db.execute(
+        "SELECT count(*) FROM price_row WHERE row_id BETWEEN ?1 - ?2 AND ?1 + ?2 AND substr(source, 1, length(?3)) = ?3 "
+        "AND source NOT LIKE '% released'",
+        (row_id, ROWS_MAX, of_message),
+    ).get
+    assert isinstance(count, int)
+    return count
 
 
 def _was_in_force(db: Db, stamp: Stamp, item_id: str, row_id: int) -> bool:

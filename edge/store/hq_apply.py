@@ -63,7 +63,7 @@ def apply_body(turn: Turn, message: hq.Message, delta: Delta) -> Result:
             catalogue.remove_items(db, (ItemId(each) for each in removed), delta)
             snapshots.note_items(db, message, batch)
         case SnapshotManifest() as manifest:
-            snapshots.begin(db, stamp, message, manifest)
+            snapshots.begin(db, stamp, message, manifest, turn.acks)
             return Result(staged=True)
         case SnapshotChunk() as chunk:
             snapshots.stage(db, chunk, hq.raw_body(message.raw), context)
@@ -97,7 +97,7 @@ def _apply_control(turn: Turn, message: hq.Message, source: str, delta: Delta) -
             control.put_keys(db, stamp, keys, message.kid, source)
             turn.controlled = True
         case Cancel() as wanted:
-            stays = control.cancel(db, stamp, wanted, source, delta)
+            stays = control.cancel(db, stamp, wanted, source, turn.acks, delta)
             return Result(remark="; ".join(stays) or None)
         case History() as told:
             control.take_history(db, stamp, told, context, source, delta)

@@ -67,6 +67,7 @@ def receive(db: Db, stamp: Stamp, message: hq.Message, context: Context) -> tupl
     decision = _decide(db, message, None if known is None else str(known))
     if isinstance(decision, hq.NewIncarnation):
         streams.set_cursor(db, stream, message.incarnation, 0)
+        snapshots.leave_log(db, turn.acks, stream, message.incarnation)
         decision = _decide(db, message, None)
     match decision:
         case hq.InOrder() if _must_wait(turn, message):
@@ -95,7 +96,7 @@ def receive_shared(db: Db, stamp: Stamp, chunk: ZoneChunk, context: Context) -> 
     try:
         wanted = context.prices_from_hq and snapshots.stage_shared(db, stamp, chunk, context)
     except snapshots.Spoiled as error:
-        snapshots.abandon(db)
+        snapshots.abandon(db, turn.acks, str(error)[:REASON_MAX_CHARS])
         alert(db, stamp, "hq_snapshot", str(error))
         turn.delta.outbox_grew = True
         return False, turn.delta
@@ -103,11 +104,18 @@ def receive_shared(db: Db, stamp: Stamp, chunk: ZoneChunk, context: Context) -> 
 
 
 def swap_on(db: Db, stamp: Stamp, swap: snapshots.Swap, context: Context) -> tuple[Received | None, Delta]:
-    """Put the next piece of a snapshot in force; what became of it once that was the last one, None before."""
+    """Put the next piece of a snapshot in force; what became of it once that was the last one, None before.
+
+    Raises Refused for a piece that cannot be: whatever was wrong with it, the store must not meet it again at every start.
+    """
     turn = _turn(db, stamp, context)
-    if swap.step(db, stamp, context, turn.delta):
-        return None, turn.delta
-    swap.end(db, turn.acks, turn.delta)
+    if swap.stands(db):
+        try:
+            if swap.step(db, stamp, context, turn.delta):
+                return None, turn.delta
+        except (Rejection, *_FAULTS) as error:
+            raise Refused(f"{type(error).__name__}: {error}") from error
+        swap.end(db, turn.acks, turn.delta)
     _go_on(turn)
     turn.acks.write()
     return Received(hq.InOrder(), tuple(turn.asked), turn.controlled, snapshots.is_complete(db)), turn.delta
@@ -116,7 +124,7 @@ def swap_on(db: Db, stamp: Stamp, swap: snapshots.Swap, context: Context) -> tup
 def give_up_swap(db: Db, stamp: Stamp, reason: str, context: Context) -> tuple[Received, Delta]:
     """A snapshot that a fault of this program's own keeps from coming into force: what waits for it goes on, and somebody is told."""
     turn = _turn(db, stamp, context)
-    snapshots.abandon(db)
+    snapshots.abandon(db, turn.acks, reason[:REASON_MAX_CHARS])
     alert(db, stamp, "hq_snapshot", reason[:REASON_MAX_CHARS])
     turn.delta.outbox_grew = True
     _go_on(turn)
@@ -185,18 +193,31 @@ def _go_on(turn: Turn) -> None:
     while moved:
         moved = False
         for stream in streams.waiting_streams(turn.db):
-            while (raw := streams.held_raw(turn.db, stream, streams.cursors(turn.db)[stream])) is not None:
-                message = hq.reparse(f"dn/{stream}", raw)
-                if _must_wait(turn, message):
-                    break
+            while (message := _next_held(turn, stream)) is not None:
+                assert message.seq is not None
+                streams.forget_held(turn.db, stream, message.incarnation, message.seq - 1)
                 _apply_one(turn, message)
                 moved = True
 
 
+def _next_held(turn: Turn, stream: str) -> hq.Message | None:
+    """What waits in a stream and need not any more."""
+    for raw in streams.held_next(turn.db, stream, streams.cursors(turn.db)[stream]):
+        message = hq.reparse(f"dn/{stream}", raw)
+        if not _must_wait(turn, message):
+            return message
+    return None
+
+
 def _must_wait(turn: Turn, message: hq.Message) -> bool:
-    """Whether a message waits for other streams: not beyond its expiry, and not once too many wait behind it."""
+    """Whether a message waits for other streams: not beyond its expiry, and not once too many wait behind it.
+
+    A snapshot that is being put in force is waited for in any case: it ends by itself, and soon.
+    """
     if _unmet(turn.db, message) is None or _expired(turn.stamp, message):
         return False
+    if _swaps(turn.db, message):
+        return True
     assert message.seq is not None
     behind = streams.held(turn.db, str(message.stream), hq.StreamCursor(message.incarnation, message.seq))
     return len(behind) < hq.HELD_ROWS_MAX - 1
@@ -204,7 +225,7 @@ def _must_wait(turn: Turn, message: hq.Message) -> bool:
 
 def _unmet(db: Db, message: hq.Message) -> str | None:
     """The place that a message comes after and that is not reached, None where there is none. A snapshot counts when it is in force."""
-    if message.stream in (hq.Stream.PRICE, hq.Stream.BULK) and snapshots.is_complete(db):
+    if _swaps(db, message):
         return "the snapshot that is being put in force"
     at = streams.cursors(db) if message.after else {}
     for stream, position in message.after.items():
@@ -215,6 +236,10 @@ def _unmet(db: Db, message: hq.Message) -> str | None:
         if stream == hq.Stream.BULK and isinstance(staged, int) and staged <= position.seq:
             return f"the snapshot of bulk {staged}"
     return None
+
+
+def _swaps(db: Db, message: hq.Message) -> bool:
+    return message.stream in (hq.Stream.PRICE, hq.Stream.BULK) and snapshots.is_complete(db)
 
 
 def _expired(stamp: Stamp, message: hq.Message) -> bool:
@@ -240,7 +265,7 @@ def _apply_one(turn: Turn, message: hq.Message) -> None:
             stage, reason = Stage.HELD, f"held for a person: {', '.join(result.held)}"
     except snapshots.Spoiled as error:
         db.execute("ROLLBACK TO message")
-        snapshots.abandon(db)
+        snapshots.abandon(db, turn.acks, str(error)[:REASON_MAX_CHARS])
         stage, reason = Stage.REJECTED, str(error)
     except (Rejection, Refused) as error:
         db.execute("ROLLBACK TO message")
@@ -260,6 +285,7 @@ def _apply_one(turn: Turn, message: hq.Message) -> None:
         "UPDATE inbox SET state = ?, reason = ?, raw = ? WHERE incarnation = ? AND stream = ? AND seq = ?",
         (state or str(stage), reason or "", raw, *place),
     )
+    streams.forget_done(db, str(message.stream), message.incarnation, seq)
     turn.acks.note(message, stage, reason)
 
 

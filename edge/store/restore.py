@@ -31,19 +31,21 @@ class Restored:
 
 
 def restore(copy: Path, target: Path, clock: Clock) -> Restored:
-    """Put `copy` in the place of `target`. Raises StoreError for a copy that is damaged or of a newer program: nothing changed."""
-    version = check(copy)
-    if version == 0:
+    """Put `copy` in the place of `target`. Raises StoreError for a copy that is damaged or of a newer program: nothing changed.
+
+    The copy itself is only read: it may be the only one, on a medium that takes no writing.
+    """
+    if not copy.is_file():
         raise StoreError(f"{copy}: not a store's file")
-    if version > SCHEMA_VERSION:
-        raise StoreError(f"{copy}: written by a newer shelfd (schema {version}, this one knows {SCHEMA_VERSION})")
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = target.with_suffix(".restoring")
     _remove(fresh)
-    _copy(copy, fresh)
     try:
+        _copy(copy, fresh)
+        _check(fresh)
         done = _one_file(fresh)
-    except apsw.Error as error:
+    except (apsw.Error, StoreError) as error:
+        _remove(fresh)
         raise StoreError(f"{copy}: {error}") from error
     kept = _put_aside(target, clock.wall_ms())
     witness.distrust(target)
@@ -53,16 +55,23 @@ def restore(copy: Path, target: Path, clock: Clock) -> Restored:
 
 
 def _copy(copy: Path, fresh: Path) -> None:
-    """With what its log still holds."""
-    try:
-        with (
-            closing(apsw.Connection(str(copy))) as source,
-            closing(apsw.Connection(str(fresh))) as into,
-            into.backup("main", source, "main") as backup,
-        ):
-            backup.step()
-    except apsw.Error as error:
-        raise StoreError(f"{copy}: {error}") from error
+    """With what its log still holds; where there is none, nothing is written beside it, not even a lock."""
+    how = "mode=ro" if copy.with_name(copy.name + _SIDES[0]).exists() else "immutable=1"
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    with (
+        closing(apsw.Connection(f"{copy.absolute().as_uri()}?{how}", flags=flags)) as source,
+        closing(apsw.Connection(str(fresh))) as into,
+        into.backup("main", source, "main") as backup,
+    ):
+        backup.step()
+
+
+def _check(fresh: Path) -> None:
+    version = check(fresh)
+    if version == 0:
+        raise StoreError("not a store's file")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"written by a newer shelfd (schema {version}, this one knows {SCHEMA_VERSION})")
 
 
 def _one_file(path: Path) -> tuple[int, int, int]:

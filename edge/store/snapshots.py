@@ -19,7 +19,7 @@ from edge.store import catalogue, stock, streams
 from edge.store import rows as codec
 from edge.store.acks import Acks
 from edge.store.hq_rows import Context, Rejection, item_of, new_rows
-from edge.store.journal import set_meta
+from edge.store.journal import get_meta, set_meta
 from edge.store.rows import Db, Stamp
 from edge.view import Delta
 from protocols import hq
@@ -41,15 +41,27 @@ class Spoiled(Rejection):
     """A snapshot's content cannot be used: nothing of it was, and it will not get better."""
 
 
-def abandon(db: Db) -> None:
-    """Forget the snapshot that is being received."""
-    db.execute("UPDATE snapshot SET state = 'abandoned' WHERE state = 'staging'")
+def abandon(db: Db, acks: Acks, reason: str) -> None:
+    """Forget the snapshot that is being received, and tell HQ why."""
+    found = db.execute("DELETE FROM snapshot WHERE state = 'staging' RETURNING snapshot_id, incarnation, seq, message_id").fetchall()
     db.execute("DELETE FROM snapshot_chunk")
+    for snapshot_id, incarnation, seq, message_id in found:
+        why = reason if snapshot_id in reason else f"{snapshot_id}: {reason}"
+        db.execute(
+            "UPDATE inbox SET state = 'rejected', reason = ? WHERE incarnation = ? AND stream = 'bulk' AND seq = ?", (why, incarnation, seq)
+        )
+        if incarnation:  # else an older program received it
+            acks.refused(incarnation, seq, message_id, why)
 
 
-def begin(db: Db, stamp: Stamp, message: hq.Message, manifest: SnapshotManifest) -> None:
-    """A manifest begins anew, even under an id that was used before; shared chunks that came before it are taken."""
-    abandon(db)
+def begin(db: Db, stamp: Stamp, message: hq.Message, manifest: SnapshotManifest, acks: Acks) -> None:
+    """A manifest begins anew, even under an id that was used before; shared chunks that came before it are taken.
+
+    Raises Rejection for one on top of a log that the price stream has left.
+    """
+    if _is_left(db, manifest):
+        raise Rejection(f"{manifest.snapshot_id} stands on {manifest.price_incarnation}, which the price stream has left")
+    abandon(db, acks, f"{manifest.snapshot_id} takes its place")
     db.execute(
         "INSERT OR REPLACE INTO snapshot(snapshot_id, manifest, state, received_wall_ms, incarnation, seq, message_id) "
         "VALUES (?, ?, 'staging', ?, ?, ?, ?)",
@@ -61,10 +73,33 @@ def begin(db: Db, stamp: Stamp, message: hq.Message, manifest: SnapshotManifest)
         )
 
 
+def leave_log(db: Db, acks: Acks, stream: str, incarnation: str) -> None:
+    """A stream went to another log of HQ's. A snapshot that stands on the one which the price stream has left is given up, unless it is
+    being put in force already: then what the new log says comes on top of it."""
+    manifest = staging(db)
+    if manifest is None:
+        return
+    if stream == hq.Stream.PRICE and incarnation != manifest.price_incarnation:
+        streams.retire(db, stream, manifest.price_incarnation)  # which the price stream may never have been in
+    if _is_left(db, manifest) and not is_complete(db):
+        abandon(db, acks, f"HQ's log {manifest.price_incarnation}, on which it stands, was left")
+
+
+def _is_left(db: Db, manifest: SnapshotManifest) -> bool:
+    current = streams.cursors(db).get("price")
+    return current is not None and current.incarnation != manifest.price_incarnation and streams.is_retired(db, manifest.price_incarnation)
+
+
 def staging(db: Db) -> SnapshotManifest | None:
     """The snapshot that is being received."""
     text = db.execute("SELECT manifest FROM snapshot WHERE state = 'staging'").get
     return None if text is None else msgspec.json.decode(str(text), type=SnapshotManifest)
+
+
+def place(db: Db) -> hq.StreamCursor | None:
+    """Where the manifest of the snapshot that is being received stands in the bulk stream."""
+    row = db.execute("SELECT incarnation, seq FROM snapshot WHERE state = 'staging'").fetchone()
+    return None if row is None else hq.StreamCursor(str(row[0]), int(row[1]))
 
 
 def missing_chunks(db: Db) -> tuple[str, tuple[int, ...]] | None:
@@ -90,14 +125,16 @@ def stage(db: Db, chunk: SnapshotChunk, body: bytes, context: Context) -> None:
 def stage_shared(db: Db, stamp: Stamp, chunk: ZoneChunk, context: Context) -> bool:
     """Keep a zone's chunk: for the snapshot that is being received where it names it, else for one to come. False: nothing new.
 
-    Raises Spoiled for one that cannot be used.
+    Raises Spoiled for one that the manifest names and that cannot be used. One that it does not name spoils nothing.
     """
     manifest = staging(db)
     named = [ref.n for ref in manifest.chunks if ref.sha256 == chunk.sha256] if manifest is not None else []
     try:
-        _check(decode_chunk("", 0, chunk.sha256, chunk.body), context)
-    except BadBody as error:
-        raise Spoiled(f"chunk {chunk.id} of zone {chunk.zone}: {error}") from error
+        _check(decode_chunk(f"by zone {chunk.zone}", 0, chunk.sha256, chunk.body), context)
+    except (BadBody, Spoiled) as error:
+        if named:
+            raise Spoiled(f"chunk {chunk.id} of zone {chunk.zone}: {error}") from error
+        return False
     if manifest is not None and named:
         for n in named:
             db.execute("INSERT OR IGNORE INTO snapshot_chunk VALUES (?, ?, ?)", (manifest.snapshot_id, n, chunk.body))
@@ -146,6 +183,8 @@ class Swap:
         scope = self._manifest.scope
         self._buckets = None if scope is None else frozenset(scope.buckets)
         self._newer = _said_since(db, self._manifest)
+        self._first = get_meta(db, "generation") is None
+        self._rows_whole = False
         self._items: set[str] = set()
         self._prices: set[tuple[str, str]] = set()
         self._pieces = self._all_pieces()
@@ -153,6 +192,12 @@ class Swap:
     @property
     def snapshot_id(self) -> str:
         return self._manifest.snapshot_id
+
+    def stands(self, db: Db) -> bool:
+        """Whether it is still to be put in force: whoever began it may be gone, and another have ended it since."""
+        place = (self.snapshot_id, self._incarnation, self._seq)
+        found = db.execute("SELECT 1 FROM snapshot WHERE state = 'staging' AND snapshot_id = ? AND incarnation = ? AND seq = ?", place)
+        return found.get is not None
 
     def step(self, db: Db, stamp: Stamp, context: Context, delta: Delta) -> bool:
         """Put the next piece in force, in the caller's transaction. False: all is done but the end."""
@@ -163,11 +208,11 @@ class Swap:
 
     def end(self, db: Db, acks: Acks, delta: Delta) -> None:
         """In force from here on: the price stream may have moved, and what waits in it can go on."""
-        db.execute("UPDATE snapshot SET state = 'old' WHERE state = 'live'")
+        db.execute("DELETE FROM snapshot WHERE snapshot_id <> ?", (self.snapshot_id,))
         db.execute("UPDATE snapshot SET state = 'live' WHERE snapshot_id = ?", (self.snapshot_id,))
         set_meta(db, "generation", self.snapshot_id)
         db.execute("DELETE FROM snapshot_chunk")
-        db.execute("DELETE FROM loose_chunk")
+        db.executemany("DELETE FROM loose_chunk WHERE sha256 = ?", [(ref.sha256,) for ref in self._manifest.chunks])
         _forget_said(db, self._manifest)
         _move_price_stream(db, self._manifest)
         delta.generation = self.snapshot_id
@@ -181,13 +226,7 @@ class Swap:
             found: list[SnapshotChunk] = []
             yield partial(self._read, ref, found)
             chunk = found[0]
-            rows_of: dict[str, list[WireRow]] = {}
-            for row in chunk.rows:
-                rows_of.setdefault(row.sku, []).append(row)
-            for items in _sliced(chunk.items):  # an item and its prices together, or its labels would be drawn twice
-                yield partial(self._put_items, items, tuple(row for each in items for row in rows_of.pop(each.sku, ())))
-            for rows in _sliced(tuple(chain.from_iterable(rows_of.values()))):
-                yield partial(self._put_items, (), rows)
+            yield from self._goods(chunk)
             for levels in _sliced(chunk.stock):
                 yield partial(self._put_stock, levels)
         after: list[tuple[str, str]] = [("", "")]
@@ -197,12 +236,24 @@ class Swap:
         while after:
             yield partial(self._withdraw_prices, after)
 
-    def _read(self, ref: ChunkRef, found: list[SnapshotChunk], db: Db, _stamp: Stamp, _context: Context, _delta: Delta) -> None:
+    def _goods(self, chunk: SnapshotChunk) -> Iterator[_Piece]:
+        """An item comes with its prices, or its labels would be drawn twice."""
+        rows_of: dict[str, list[WireRow]] = {}
+        for row in () if self._rows_whole else chunk.rows:
+            rows_of.setdefault(row.sku, []).append(row)
+        for items in _sliced(chunk.items):
+            yield partial(self._put_items, items, tuple(row for each in items for row in rows_of.pop(each.sku, ())))
+        for rows in [chunk.rows] if self._rows_whole else _sliced(tuple(chain.from_iterable(rows_of.values()))):
+            yield partial(self._put_items, (), rows)
+
+    def _read(self, ref: ChunkRef, found: list[SnapshotChunk], db: Db, _stamp: Stamp, context: Context, _delta: Delta) -> None:
         body = db.execute("SELECT body FROM snapshot_chunk WHERE snapshot_id = ? AND n = ?", (self.snapshot_id, ref.n)).get
         assert isinstance(body, bytes)
         chunk = decode_chunk(self.snapshot_id, ref.n, ref.sha256, body)
         self._items.update(item.sku for item in chunk.items)
         self._prices.update((row.sku, row.price_id) for row in chunk.rows)
+        # a small store's chunk stays in one: cut up, no slice would be large enough for the stop. A first catalogue changes nothing
+        self._rows_whole = not self._first and _may_be_stopped(db, chunk, context)
         found.append(chunk)
 
     def _put_items(
@@ -239,6 +290,14 @@ def _sliced(rows: tuple[T, ...]) -> Iterator[tuple[T, ...]]:
     return (rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS))
 
 
+def _may_be_stopped(db: Db, chunk: SnapshotChunk, context: Context) -> bool:
+    """Whether the chunk has so many of the store's items that the stop for a batch as a whole could hold it."""
+    total = db.execute("SELECT count(*) FROM in_force").get
+    assert isinstance(total, int)
+    items = len({row.sku for row in chunk.rows})
+    return items >= catalogue.BATCH_ANOMALY_ITEMS_MIN and items * 100 > total * context.limits.batch_percent
+
+
 def _said_since(db: Db, manifest: SnapshotManifest) -> set[str]:
     """Items of which the price stream said something after the snapshot was written."""
     found = db.execute("SELECT item_id FROM item_change WHERE incarnation = ? AND seq > ?", _place(manifest))
@@ -258,9 +317,12 @@ def _within(buckets: Set[int] | None, sku: str) -> bool:
 
 
 def _move_price_stream(db: Db, manifest: SnapshotManifest) -> None:
-    """To the snapshot's base, unless it is beyond. A part of the catalogue moves it only from where the rest was found to be equal."""
+    """To the snapshot's base, unless it is beyond, or in a log that HQ began since. A part of the catalogue moves it only from where the
+    rest was found to be equal."""
     incarnation, base = manifest.price_incarnation, manifest.base_price_seq
     current = streams.cursors(db).get("price")
+    if _is_left(db, manifest):
+        return
     if manifest.scope is not None:
         at = manifest.scope.price
         if current is None or (current.incarnation, current.seq) != (at.incarnation, at.seq):

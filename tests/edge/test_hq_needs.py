@@ -65,6 +65,12 @@ def test_a_head_that_is_ahead_is_a_need_and_one_that_is_not_is_none() -> None:
     assert asks == [Missing("price", A, 8, 9), Missing("label", B, 1, 2)]
 
 
+def test_a_stream_of_a_newer_hq_is_never_asked_for() -> None:
+    needs = Needs(T)
+    needs.head(Head({"media": StreamPosition(A, 9)}), {}, now_ms=0)
+    assert needs.deadline_ms is None
+
+
 def test_a_need_of_an_old_incarnation_ends_with_it() -> None:
     needs = Needs(T)
     needs.gap(Missing("price", A, 5, 7), at_once=False, now_ms=0)

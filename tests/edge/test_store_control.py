@@ -304,6 +304,32 @@ async def test_a_copy_that_is_none_leaves_the_store_as_it_was(stocked: Shop, tmp
     stocked.open()
 
 
+async def test_the_copy_itself_is_only_read(stocked: Shop, tmp_path: Path) -> None:
+    """It may be the only one, on a medium that takes no writing, with its checksum noted elsewhere. No file appears beside it."""
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    copy = copy_of(stocked, folder / "copy of 100% #1?.db")
+    stocked.close()
+    before = copy.read_bytes()
+    restore(copy, stocked.path, stocked.clock)
+    assert (copy.read_bytes(), list(folder.iterdir())) == (before, [copy])
+    stocked.open()
+    assert stocked.charge(MILK) == 100
+
+
+async def test_what_is_no_copy_is_named_and_leaves_nothing_behind(stocked: Shop, tmp_path: Path) -> None:
+    text, empty = tmp_path / "notes.txt", tmp_path / "empty.db"
+    text.write_text("no database " * 1_000)
+    empty.touch()
+    stocked.close()
+    for path in (text, empty, tmp_path / "missing.db"):
+        with pytest.raises(StoreError, match=path.name):
+            restore(path, stocked.path, stocked.clock)
+    assert not list(stocked.path.parent.glob("*.restoring*"))
+    assert not (tmp_path / "missing.db").exists()
+    stocked.open()
+
+
 async def test_a_crash_at_any_rename_never_leaves_a_file_without_its_log(
     stocked: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from edge.hq_ports import Outcome
 from edge.model import ItemId
-from edge.store import catalogue
+from edge.store import catalogue, streams
 from edge.store.hq_rows import Shown
 from protocols.hq import HELD_ROWS_MAX, StreamCursor, utc_text
 from tests.edge.shop import (
@@ -129,6 +129,17 @@ async def test_held_messages_of_a_left_incarnation_are_forgotten(stocked: Shop) 
     await stocked.store.receive(prices(1, price("milk", 110, rev=2), incarnation=HQ_TWO))
     assert stocked.value("SELECT count(*) FROM inbox WHERE raw IS NOT NULL") == 0
     assert stocked.charge(MILK) == 110
+
+
+async def test_the_inbox_is_bounded_and_what_left_it_is_no_news(stocked: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seq in range(1, 9):
+        await stocked.store.receive(prices(seq, price("milk", 100 + seq, rev=seq + 1)))
+    monkeypatch.setattr(streams, "KEPT_MESSAGES", 3)
+    for seq in range(9, 12):
+        await stocked.store.receive(prices(seq, price("milk", 100 + seq, rev=seq + 1)))
+    assert [seq for (seq,) in stocked.rows("SELECT seq FROM inbox WHERE stream = 'price'")] == [9, 10, 11]
+    assert (await stocked.store.receive(prices(1, price("milk", 1, rev=99)))).outcome is Outcome.STALE
+    assert stocked.charge(MILK) == 111
 
 
 # -- content ---------------------------------------------------------------------------------------------------------------

@@ -155,7 +155,6 @@ def test_a_message_for_another_store_is_foreign() -> None:
         {"specversion": "0.3"},
         {"id": "4711"},
         {"id": ID.upper()},
-        {"time": "2025-01-31T08:00:00"},
         {"incarnation": "ABC"},
         {"seq": 0},
         {"seq": None},
@@ -177,6 +176,9 @@ def test_a_header_without_a_place_in_the_stream_is_a_bad_message(changes: dict[s
         ({"data": None}, "data is missing"),
         ({"type": "price.batch.v2"}, "not supported"),
         ({"type": "stock.adjust.v1"}, "does not belong on dn/price"),
+        ({"time": "2025-01-31T08:00:00"}, "header"),
+        ({"expires": "soon"}, "header"),
+        ({"expires": "2025-02-01T00:00:00Z", "after": {"media": {"incarnation": "a" * 32, "seq": 1}}}, "header"),
     ],
 )
 def test_unusable_data_keeps_its_place_in_the_stream_and_is_refused(changes: dict[str, Any], reason: str) -> None:
@@ -184,6 +186,15 @@ def test_unusable_data_keeps_its_place_in_the_stream_and_is_refused(changes: dic
     assert (message.stream, message.seq) == (Stream.PRICE, 4)
     assert isinstance(message.body, Refused)
     assert reason in message.body.reason
+
+
+def test_an_unusable_header_field_of_a_message_for_another_store_changes_nothing_here() -> None:
+    with pytest.raises(ForeignStore):
+        _parse(_header(subject="hamburg-1", expires="soon"))
+    with pytest.raises(BadMessage):
+        _parse(_header("dn/head", type="head.v1", stream=None, seq=None, data={"streams": {}}, expires="soon"), "dn/head")
+    with pytest.raises(BadMessage, match="on dn/price"):
+        _parse(_header(stream="stock", expires="soon"))
 
 
 def test_unusable_data_outside_the_streams_is_a_bad_message() -> None:

@@ -68,13 +68,22 @@ def test_a_hole_in_the_numbers_ends_a_message() -> None:
     assert [len(run) for run in batches([*events[:2], *events[3:]])] == [2, 2]
 
 
-def test_long_events_travel_in_messages_that_a_broker_takes() -> None:
+@pytest.mark.parametrize(
+    "long",
+    [
+        pytest.param(
+            '{"lines":[' + ",".join(['{"sku":"4711","code":"4006381333931","quantity":1,"total_minor":199}'] * 500) + "]}", id="basket"
+        ),
+        pytest.param('{"detail":"' + "牛乳" * 8_000 + '"}', id="another script"),
+        pytest.param('{"detail":"' + '\\"' * 8_000 + '"}', id="quotes"),
+    ],
+)
+def test_long_events_travel_in_messages_that_a_broker_takes(long: str) -> None:
     """A basket of 500 lines is one event of some 80 KB."""
-    long = '{"lines":[' + ",".join(['{"sku":"4711","code":"4006381333931","quantity":1,"total_minor":199}'] * 500) + "]}"
     events: list[Event] = []
     for seq in range(1, 30):
         before = events[-1].hash if events else FIRST_PREV_HASH
-        data = long if seq % 3 == 0 else '{"n":1}'
+        data = long if seq % 7 else '{"n":1}'
         events.append(make_event(INCARNATION, seq, EventKind.SALE, f"id-{seq}", "2025-01-31T08:00:00.000Z", data, before))
     runs = batches(events)
     assert [event for run in runs for event in run] == events
