@@ -19,7 +19,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta, Struct
 
-from protocols.hq_fields import Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
+from protocols.hq_fields import UNREADABLE, Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
 from protocols.hq_messages import TYPES, BadBody, Body, Refused, SnapshotManifest, decode_body, decode_chunk, utc_ms
 from protocols.hq_seal import (
     MESSAGE_MAX_BYTES,
@@ -297,10 +297,8 @@ def _parse(tail: str, raw: bytes, signed: bytes) -> Message:
         raise BadMessage(f"header of {len(header_text)} bytes, at most {HEADER_MAX_BYTES} expected before a raw body")
     try:
         header = _DECODER.decode(header_text)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return _unreadable(tail, raw, signed, header_text, f"header: {error}")
-    except RecursionError as error:
-        raise BadMessage("header: nested too deeply") from error
     stream = _stream_of(tail, header)
     usable = _body(tail, header, body, in_stream=stream is not None)
     return Message(
@@ -329,7 +327,7 @@ def _unreadable(tail: str, raw: bytes, signed: bytes, header_text: bytes, reason
     """
     try:
         header = _PLACED.decode(header_text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadMessage(reason) from error
     return Message(
         tail=tail,

@@ -19,6 +19,7 @@ from protocols.hq_fields import (
     CURVE_POINTS_MAX,
     LABEL_ITEMS_MAX,
     ROWS_MAX,
+    UNREADABLE,
     Amount,
     Id,
     Incarnation,
@@ -64,7 +65,7 @@ def settings(document: str) -> Settings:
     """What a settings document says. Raises ValueError naming the key that HQ may not set or the value that does not fit."""
     try:
         return _SETTINGS.decode(document)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ValueError(f"document: {error}") from error
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from protocols.hq import TOPIC_PREFIX, Topics, partition_of, public_key
 from protocols.hq_control import KEYS_MAX
-from protocols.hq_fields import Incarnation, Level, SeqOrNone
+from protocols.hq_fields import UNREADABLE, Incarnation, Level, SeqOrNone
 
 FILE_MAX_BYTES: Final = 64 * 1024  # far above four keys and a path
 
@@ -64,7 +64,7 @@ def parse_enrolment(text: bytes) -> Enrolment:
         raise BadEnrolment(f"{len(text)} bytes, at most {FILE_MAX_BYTES} expected")
     try:
         wire = _FILE.decode(text)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadEnrolment(str(error)) from error
     if wire.partition is not None and wire.partition != partition_of(wire.store):
         raise BadEnrolment(f"partition: store {wire.store} belongs to {partition_of(wire.store)}, the file says {wire.partition}")

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocols.hq_control import QueryKind
-from protocols.hq_fields import CHUNKS_MAX, Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
+from protocols.hq_fields import CHUNKS_MAX, UNREADABLE, Id, Incarnation, Instant, Seq, SeqOrNone, Sha256, StreamPosition
 
 BATCH_EVENTS_MAX: Final = 20  # events in one message: HQ's flow limit
 BATCH_DATA_MAX_BYTES: Final = 96 * 1024  # of data, written as JSON in JSON, in one message of several events: brokers take 128 KiB
@@ -237,7 +237,7 @@ def verify_up_batch(kind: str, raw: bytes) -> UpBatch:
     """
     try:
         batch = _UP_BATCH.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadUpward(str(error)) from error
     before: Event | None = None
     for event in batch.events:
@@ -262,7 +262,7 @@ def parse_state(raw: bytes) -> Birth | Death:
     """Raises `BadUpward`."""
     try:
         return _BIRTH.decode(raw) if _ONLINE.decode(raw).online else _DEATH.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadUpward(str(error)) from error
 
 
@@ -275,7 +275,7 @@ def parse_sync(raw: bytes) -> SyncRequest:
     """Raises `BadUpward`."""
     try:
         return _SYNC.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadUpward(str(error)) from error
 
 
@@ -288,7 +288,7 @@ def parse_reply(raw: bytes) -> Reply:
     """Raises `BadUpward`."""
     try:
         return _REPLY.decode(raw)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadUpward(str(error)) from error
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import DecodeError, Meta, Struct
+
+# What reading a text from outside raises: no JSON or not of its shape, no UTF-8 within a string, nested too deeply.
+UNREADABLE: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 
 ROWS_MAX: Final = 500  # price rows or items in one message: 500 rows of JSON stay below the 128 KiB message limit
 CHUNK_ROWS_MAX: Final = 2_000  # price rows in a snapshot chunk: 500 items with up to four prices each

@@ -42,6 +42,7 @@ from protocols.hq_fields import (
     CHUNK_RAW_MAX_BYTES,
     LABEL_ITEMS_MAX,
     ROWS_MAX,
+    UNREADABLE,
     Id,
     Incarnation,
     LabelName,
@@ -194,10 +195,8 @@ def decode_body(type_: str, data: bytes | memoryview) -> Body:
         if shape is PriceBatch:
             return PriceBatch(price_rows(_BATCH.decode(data).rows))
         return _DECODERS[type_].decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise _bad_body(error) from error
-    except RecursionError as error:
-        raise BadBody("nested too deeply") from error
 
 
 def decode_chunk(snapshot_id: str, n: int, sha256: str, raw: bytes | memoryview) -> SnapshotChunk:
@@ -214,10 +213,8 @@ def decode_chunk(snapshot_id: str, n: int, sha256: str, raw: bytes | memoryview)
     try:
         wire = _CHUNK.decode(text)
         return SnapshotChunk(snapshot_id, n, sha256, wire.items, price_rows(wire.rows), wire.stock)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise _bad_body(error) from error
-    except RecursionError as error:
-        raise BadBody("nested too deeply") from error
 
 
 _BATCH: Final = msgspec.json.Decoder(PriceBatchWire)
@@ -228,7 +225,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Body]]] = {
 _ROW_PATH: Final = re.compile(r"`\$\.(?:rows|items|adjustments|stock|chunks|removed|keys|targets|bindings|prices)\[(\d+)\]")
 
 
-def _bad_body(error: msgspec.DecodeError) -> BadBody:
+def _bad_body(error: Exception) -> BadBody:
     text = str(error)
     found = _ROW_PATH.search(text)
     row = None if found is None else int(found.group(1))

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta, Struct
 
 from protocols.hq import HEADER_MAX_BYTES, utc_text
-from protocols.hq_fields import Id, Incarnation, Instant, Level, SeqOrNone, Sha256
+from protocols.hq_fields import UNREADABLE, Id, Incarnation, Instant, Level, SeqOrNone, Sha256
 from protocols.hq_messages import BadBody, decode_chunk
 from protocols.hq_seal import BadMessage, ForeignStore, Signer, verify
 
@@ -82,7 +82,7 @@ def parse_zone(zone: str, raw: bytes, keys: Mapping[str, Ed25519PublicKey]) -> Z
         raise BadMessage("a zone's chunk needs a header line and a raw body")
     try:
         header = _HEADER.decode(signed[:end])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadMessage(f"header: {error}") from error
     if header.subject != f"zone/{zone}":
         raise ForeignStore(f"message for {header.subject!r}")

@@ -106,7 +106,7 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
     """Store price rows (older or equal revs are stale) and put in force what is due. `limits` None: a person released them."""
     applied = Applied([], [])
     told = list(new_rows)
-    accepted, again = _sift(db, stamp, told, applied)
+    accepted, again = _sift(db, stamp, told, source, applied)
     known = codec.read_known(db, dict.fromkeys([*again, *(new.item_id for new in accepted)]))
     held = _anomalies(db, accepted, known, limits)
     for new, reason in held:
@@ -122,7 +122,7 @@ def apply_rows(db: Db, stamp: Stamp, new_rows: Iterable[NewRow], source: str, li
     return applied
 
 
-def _sift(db: Db, stamp: Stamp, told: list[NewRow], applied: Applied) -> tuple[list[NewRow], dict[ItemId, None]]:
+def _sift(db: Db, stamp: Stamp, told: list[NewRow], source: str, applied: Applied) -> tuple[list[NewRow], dict[ItemId, None]]:
     """The rows that are news; and the items of which HQ has a price again that was withdrawn."""
     accepted: list[NewRow] = []
     again: dict[ItemId, None] = {}
@@ -134,7 +134,7 @@ def _sift(db: Db, stamp: Stamp, told: list[NewRow], applied: Applied) -> tuple[l
             accepted.append(new)
             continue
         applied.stale += 1
-        if known[0] == new.rev and any_withdrawn and _un_withdraw(db, known[1]):
+        if known[0] == new.rev and any_withdrawn and _un_withdraw(db, known[1], source):
             again[new.item_id] = None
             if new.kind is PriceKind.MEMBER:
                 evidence.member_price_withdrawn(db, stamp, new.item_id, known[1], withdrawn=False)
@@ -155,8 +155,10 @@ def _with_rows(known: dict[ItemId, Known], stored: Iterable[PriceRow]) -> dict[I
     return known
 
 
-def _un_withdraw(db: Db, row_id: int) -> bool:
-    return db.execute("DELETE FROM price_withdrawn WHERE withdrawn_row_id = ? RETURNING 1", (row_id,)).get is not None
+def _un_withdraw(db: Db, row_id: int, source: str) -> bool:
+    """A catalogue may have been written before its price was cancelled: it brings back only what a catalogue withdrew."""
+    kept = "AND source NOT LIKE '%/sys/%' " if "/bulk/" in source else ""
+    return db.execute(f"DELETE FROM price_withdrawn WHERE withdrawn_row_id = ? {kept}RETURNING 1", (row_id,)).get is not None  # noqa: S608
 
 
 def _supersede_holds(db: Db, accepted: Iterable[NewRow]) -> None:
@@ -363,6 +365,11 @@ def _hold(db: Db, stamp: Stamp, new: NewRow, reason: str, source: str) -> str:
 PERSONS_TO_RELEASE = 2  # or HQ alone
 
 
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's: another spelling is no second person."""
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+
+
 def release_hold(db: Db, stamp: Stamp, hold_id: str, person: str | None, delta: Delta) -> bool:
     """Let a held change through: by HQ (`person` None) at once, by people when a second one agrees. True when it was applied."""
     row = _open_hold(db, hold_id)
@@ -370,7 +377,7 @@ def release_hold(db: Db, stamp: Stamp, hold_id: str, person: str | None, delta: 
     data = msgspec.json.decode(text)
     if person is not None:
         persons = [*msgspec.json.decode(persons_text)]
-        if person not in persons:
+        if not any(same_person(person, each) for each in persons):
             persons.append(person)
         db.execute("UPDATE price_hold SET persons = ? WHERE hold_id = ?", (codec.json_text(persons), hold_id))
         evidence.note(db, stamp, "price.hold.agree", (evidence.item_subject(item_id),), {"hold": hold_id}, actor=person)

@@ -62,6 +62,7 @@ class Store:
     """One open store. Build it with `open_store`; `close` it to let waiting transactions commit."""
 
     went_back = False  # whether the file was an older copy at this start
+    _asked_late: tuple[hq.Message, ...] = ()  # queries that a zone's chunk let through: answered at the next look
     lost_ms_ago: int | None = None  # since when quotes are missing that such a copy does not know: at this start, at least
     changes_now: Callable[[], ChangesNow | None] = staticmethod(_whenever)  # when prices may rise
     evidence_key = ""  # the public half of the key that signs bundles, as `note_evidence_key` was told
@@ -173,12 +174,13 @@ class Store:
     async def receive_shared(self, chunk: ZoneChunk) -> bool:
         stamp = self.stamp()
         wanted = await self.run(lambda db: inbox.receive_shared(db, stamp, chunk, self.context))
-        await self._put_snapshot_in_force()
+        self._asked_late += await self._put_snapshot_in_force()
         return wanted
 
     async def tend(self) -> tuple[hq.Message, ...]:
         stamp = self.stamp()
-        asked = await self._put_snapshot_in_force()
+        asked = (*self._asked_late, *(await self._put_snapshot_in_force()))
+        self._asked_late = ()
         if not inbox.needs_tending(self._reader, stamp):
             return asked
         received = await self.run(lambda db: inbox.tend(db, stamp, self.context))

@@ -60,7 +60,7 @@ def ask(db: Db, stamp: Stamp, item_id: ItemId, person: str, reason: str, actor: 
         )
         evidence.note(db, stamp, "price.urgent.asked", (evidence.item_subject(item_id),), said, actor=actor)
         return False, delta
-    if found.asked_by == person:
+    if catalogue.same_person(found.asked_by, person):
         raise Refused(f"{person} asked for it: a second person has to agree")
     db.execute(
         "UPDATE price_urgent SET agreed_by = ?, agreed_wall_ms = ? WHERE item_id = ? AND row_id = ?",

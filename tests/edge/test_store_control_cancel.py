@@ -101,3 +101,26 @@ async def test_what_was_cancelled_is_forgotten_once_its_place_is_past(stocked: S
     await stocked.prices(price("milk", 120, rev=3))
     assert (await stocked.prices(price("milk", 130, rev=4))).detail == "cancelled by HQ: typing error"
     assert stocked.rows("SELECT seq FROM hq_cancel") == []
+
+
+async def test_a_catalogue_that_was_written_before_a_price_was_cancelled_does_not_bring_it_back(stocked: Shop) -> None:
+    promo = price("milk", 95, kind="promo", price_id="p", effective_from=LATER)
+    await stocked.prices(promo)
+    written = stocked.hq.snapshot("s2", [{"items": [item("milk")], "rows": [price("milk", 100), promo]}])
+    assert await cancelled(stocked, ("price", 1)) is None
+    for each in written:
+        await stocked.store.receive(each)
+    assert stocked.store.view.generation == "s2"
+    stocked.clock.pass_ms(2 * DAY_MS)
+    await stocked.store.put_in_force([MILK])
+    assert stocked.charge(MILK) == 100
+    await stocked.prices(promo | {"rev": 2})
+    assert stocked.charge(MILK) == 95, "HQ says it again, as another version"
+
+
+async def test_one_person_under_two_spellings_does_not_release_a_change(stocked: Shop) -> None:
+    await stocked.prices(price("milk", 9_900, rev=2))
+    ((hold_id, *_),) = stocked.store.held_prices()
+    for person in ("ann", " Ann", "ANN "):
+        assert not await stocked.store.release_hold(hold_id, person)
+    assert await stocked.store.release_hold(hold_id, "bob")

@@ -198,7 +198,9 @@ async def test_no_fault_in_a_piece_stops_the_store_for_good(shop: Shop, monkeypa
 async def test_pieces_do_not_pass_by_the_stop_for_a_batch_as_a_whole(shop: Shop) -> None:
     """Each piece is a sixth of this store's items; the chunks are halves."""
     await receive(shop, *shop.hq.snapshot("s1", wide(6 * SLICE_ROWS, 100)))
-    dearer = [{"items": each["items"], "rows": [row | {"amount_minor": 150, "rev": 2} for row in each["rows"]]} for each in _wide(6 * SLICE_ROWS)]
+    dearer = [
+        {"items": each["items"], "rows": [row | {"amount_minor": 150, "rev": 2} for row in each["rows"]]} for each in _wide(6 * SLICE_ROWS)
+    ]
     await receive(shop, *shop.hq.snapshot("s2", dearer))
     assert shop.store.view.generation == "s2"
     assert {shop.charge(ItemId(f"i{n}")) for n in range(6 * SLICE_ROWS)} == {100}
