@@ -19,7 +19,7 @@ from edge.desk_facts import Conflicts, DeskCounters, Stamps, StoreFacts, changes
 from edge.model import EVERYBODY, Curve, InForce, Item, ItemId, PriceKind, Quote
 from edge.model import QuoteLine as PricedLine
 from edge.pos import Call, StoreHello
-from edge.price_mirror import Mirrored, PriceMirror
+from edge.price_mirror import LEASE_GUARD_MS, LEASE_MS, Mirrored, PriceMirror
 from edge.pricing import Bound, Charge
 from edge.ready_lookups import ReadyLookups
 from edge.returns import Returns
@@ -79,8 +79,9 @@ class Desk:
         self.stock = StockDesk(store, self._stamps, self._find)
         self._mirror_used = store.read(lambda db: get_meta(db, MIRROR_USED)) is not None
         epoch = uuid7(clock.wall_ms(), entropy(10))
-        tables = self._mirror_used or store.lost_ms_ago is not None  # an older copy of the file knows of neither tables nor quotes
-        lost_ms = 0 if store.lost_ms_ago is None else max(0, facts.quote_valid_ms - store.lost_ms_ago)
+        ago_ms = store.lost_ms_ago  # since when an older copy of the file has been here, which knows of neither tables nor quotes
+        tables = self._mirror_used or (ago_ms is not None and ago_ms < LEASE_MS + LEASE_GUARD_MS)
+        lost_ms = 0 if ago_ms is None else max(0, facts.quote_valid_ms - ago_ms)
         self.mirror = PriceMirror(store.view, self._stamps, clock.link_ms, epoch, self._mirrored, was_used=tables, quotes_lost_ms=lost_ms)
         self._ready = ReadyLookups(store.view, clock, self._stamps, self._lookup)
         store.listeners.append(self._changed)

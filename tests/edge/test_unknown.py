@@ -224,6 +224,7 @@ async def test_after_a_copy_was_put_back_no_picture_leaves_while_a_lost_quote_ma
     cheaper = [(MILK, Curve.plain(90))]
     assert shelf.desk.mirror.blocks(cheaper, member=False)
     shelf.clock.link += facts().quote_valid_ms
+    shelf.clock.pass_ms(facts().quote_valid_ms)
     assert not shelf.desk.mirror.blocks(cheaper, member=False)
     shelf.reopen()
     assert not shelf.desk.mirror.blocks(cheaper, member=False)
